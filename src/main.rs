@@ -1,0 +1,3 @@
+//! The command `nomad-events`.
+
+fn main() {}

@@ -1,0 +1,429 @@
+//! The options of the source: one struct, documented once, used by both hosts.
+//!
+//! [`Options`] is what a user writes, [`Settings`] what the engine needs: checked, with environment and defaults filled in.
+
+mod topics;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Deserializer};
+use thiserror::Error;
+use url::Url;
+
+use crate::event::RaftIndex;
+pub use topics::{DEFAULT_TOPICS, TopicFilter};
+
+/// Nomad's own default address.
+pub const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:4646";
+/// Default of [`Options::max_line_bytes`]. A line holds a whole Raft write: 4 to 5 KB for each allocation of a plan.
+pub const DEFAULT_MAX_LINE_BYTES: usize = 16 * 1024 * 1024;
+/// Default of [`Options::queue_bytes`].
+pub const DEFAULT_QUEUE_BYTES: usize = 32 * 1024 * 1024;
+/// Default of [`Options::connect_timeout_secs`].
+pub const DEFAULT_CONNECT_TIMEOUT_SECS: u64 = 10;
+/// Default of [`Options::idle_timeout_secs`]: two of Nomad's heartbeats (30 s) and some slack.
+pub const DEFAULT_IDLE_TIMEOUT_SECS: u64 = 75;
+/// Default of [`Options::backoff_max_secs`].
+pub const DEFAULT_BACKOFF_MAX_SECS: u64 = 30;
+/// Default of [`Options::status_interval_secs`].
+pub const DEFAULT_STATUS_INTERVAL_SECS: u64 = 60;
+/// Default of [`Options::stop_timeout_secs`]: below Nomad's default `kill_timeout` of 5 s.
+pub const DEFAULT_STOP_TIMEOUT_SECS: u64 = 4;
+
+/// The options of the source `nomad_events`, as written in a configuration file.
+///
+/// An option that is not set falls back to Nomad's own environment variable where there is one, then to the default.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Options {
+    /// Addresses of servers or agents of one region, tried in turn (`NOMAD_ADDR`; default `http://127.0.0.1:4646`).
+    #[serde(default)]
+    pub endpoints: Option<Vec<String>>,
+    /// `"Topic"` or `"Topic:key"`; by default the six topics that a token with `read-job` and `node:read` may read.
+    #[serde(default)]
+    pub topics: Option<Vec<String>>,
+    /// One namespace, or `*` for all (the default). `NOMAD_NAMESPACE` is not looked at: Nomad sets it in every task.
+    #[serde(default)]
+    pub namespace: Option<String>,
+    /// The region to ask for (`NOMAD_REGION`; default: the agent's own). Always sent when set.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// The token (`NOMAD_TOKEN`). Never printed.
+    #[serde(default)]
+    pub token: Option<SecretString>,
+    /// A file that holds the token, read again at every connect. Not together with `token`.
+    #[serde(default)]
+    pub token_file: Option<PathBuf>,
+    /// Where to begin without a saved position: `"earliest"` (default: all that the server still has), `"latest"`, or an index.
+    #[serde(default)]
+    pub start_at: StartAt,
+    /// Replace secrets in payloads by `[REDACTED]` (default true).
+    #[serde(default)]
+    pub redact: Option<bool>,
+    /// One named output per subscribed topic, `notices`, and `_unmatched`, instead of a single output (default false).
+    #[serde(default)]
+    pub multiple_outputs: bool,
+    /// A longer line is discarded while it is read, and counted (bytes).
+    #[serde(default)]
+    pub max_line_bytes: Option<NonZeroUsize>,
+    /// Text in memory that no sink has answered for yet (bytes). When it is full, reading stops.
+    #[serde(default)]
+    pub queue_bytes: Option<NonZeroUsize>,
+    /// Limit for a connection and its first answer.
+    #[serde(default, deserialize_with = "positive_secs")]
+    pub connect_timeout_secs: Option<u64>,
+    /// Without a byte for this long, a connection is dead.
+    #[serde(default, deserialize_with = "positive_secs")]
+    pub idle_timeout_secs: Option<u64>,
+    /// Longest pause between two attempts to connect.
+    #[serde(default, deserialize_with = "positive_secs")]
+    pub backoff_max_secs: Option<u64>,
+    /// Time between two `Status` notices.
+    #[serde(default, deserialize_with = "positive_secs")]
+    pub status_interval_secs: Option<u64>,
+    /// How long to wait for answers after a request to stop.
+    #[serde(default, deserialize_with = "positive_secs")]
+    pub stop_timeout_secs: Option<u64>,
+}
+
+/// Where to begin without a saved position.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StartAt {
+    /// With the oldest line that the server still has.
+    #[default]
+    Earliest,
+    /// With what happens from now on.
+    Latest,
+    /// With this index, or the next one that exists.
+    Index(RaftIndex),
+}
+
+/// Options that were checked and completed. Made by [`Options::settings`] only.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub(crate) endpoints: Vec<Url>,
+    pub(crate) topics: Vec<TopicFilter>,
+    pub(crate) namespace: String,
+    pub(crate) region: Option<String>,
+    pub(crate) token: Token,
+    pub(crate) start_at: StartAt,
+    pub(crate) redact: bool,
+    pub(crate) multiple_outputs: bool,
+    pub(crate) max_line_bytes: usize,
+    pub(crate) queue_bytes: usize,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) backoff_max: Duration,
+    pub(crate) status_interval: Duration,
+    pub(crate) stop_timeout: Duration,
+}
+
+/// Where the token comes from.
+#[derive(Clone, Debug)]
+pub(crate) enum Token {
+    None,
+    Fixed(SecretString),
+    File(PathBuf),
+}
+
+/// What is wrong with an option, and what to do.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("option `{option}`: {problem}")]
+pub struct OptionError {
+    /// The option's name, or the environment variable it came from.
+    pub option: String,
+    /// The problem and its remedy.
+    pub problem: String,
+}
+
+impl OptionError {
+    fn new(option: &str, problem: impl Into<String>) -> Self {
+        Self {
+            option: option.to_owned(),
+            problem: problem.into(),
+        }
+    }
+}
+
+impl Options {
+    /// Checks the options and fills in Nomad's environment variables and the defaults.
+    ///
+    /// `env` looks a variable up; use [`process_env`] for those of this process.
+    ///
+    /// # Errors
+    ///
+    /// The first option whose value cannot be used, with the reason.
+    pub fn settings(&self, env: impl Fn(&str) -> Option<String>) -> Result<Settings, OptionError> {
+        // An empty variable counts as unset, as Nomad's own client has it.
+        let env = |name: &str| env(name).filter(|value| !value.is_empty());
+        Ok(Settings {
+            endpoints: self.resolve_endpoints(&env)?,
+            topics: topics::parse(self.topics.as_deref())?,
+            namespace: self.resolve_namespace()?,
+            region: self.resolve_region(&env)?,
+            token: self.resolve_token(&env)?,
+            start_at: self.start_at,
+            redact: self.redact.unwrap_or(true),
+            multiple_outputs: self.multiple_outputs,
+            max_line_bytes: self
+                .max_line_bytes
+                .map_or(DEFAULT_MAX_LINE_BYTES, NonZeroUsize::get),
+            queue_bytes: self
+                .queue_bytes
+                .map_or(DEFAULT_QUEUE_BYTES, NonZeroUsize::get),
+            connect_timeout: secs(self.connect_timeout_secs, DEFAULT_CONNECT_TIMEOUT_SECS),
+            idle_timeout: secs(self.idle_timeout_secs, DEFAULT_IDLE_TIMEOUT_SECS),
+            backoff_max: secs(self.backoff_max_secs, DEFAULT_BACKOFF_MAX_SECS),
+            status_interval: secs(self.status_interval_secs, DEFAULT_STATUS_INTERVAL_SECS),
+            stop_timeout: secs(self.stop_timeout_secs, DEFAULT_STOP_TIMEOUT_SECS),
+        })
+    }
+
+    fn resolve_endpoints(
+        &self,
+        env: &impl Fn(&str) -> Option<String>,
+    ) -> Result<Vec<Url>, OptionError> {
+        let (option, texts) = match (&self.endpoints, env("NOMAD_ADDR")) {
+            (Some(texts), _) => ("endpoints", texts.clone()),
+            (None, Some(text)) => ("NOMAD_ADDR", vec![text]),
+            (None, None) => ("endpoints", vec![DEFAULT_ENDPOINT.to_owned()]),
+        };
+        if texts.is_empty() {
+            return Err(OptionError::new(
+                option,
+                format!(
+                    "the list is empty; give at least one address, such as \"{DEFAULT_ENDPOINT}\""
+                ),
+            ));
+        }
+        texts
+            .iter()
+            .map(|text| parse_endpoint(option, text))
+            .collect()
+    }
+
+    fn resolve_namespace(&self) -> Result<String, OptionError> {
+        match self.namespace.as_deref() {
+            None => Ok("*".to_owned()),
+            Some("") => Err(OptionError::new(
+                "namespace",
+                "it is empty; name one namespace, or \"*\" for all",
+            )),
+            Some(name) if name != "*" && name.contains('*') => Err(OptionError::new(
+                "namespace",
+                format!(
+                    "Nomad knows no patterns here, so {name:?} matches nothing; name one namespace, or \"*\" for all"
+                ),
+            )),
+            Some(name) => Ok(name.to_owned()),
+        }
+    }
+
+    fn resolve_region(
+        &self,
+        env: &impl Fn(&str) -> Option<String>,
+    ) -> Result<Option<String>, OptionError> {
+        match &self.region {
+            Some(region) if region.is_empty() => Err(OptionError::new(
+                "region",
+                "it is empty; leave it out to use the agent's own region",
+            )),
+            Some(region) => Ok(Some(region.clone())),
+            None => Ok(env("NOMAD_REGION")),
+        }
+    }
+
+    fn resolve_token(&self, env: &impl Fn(&str) -> Option<String>) -> Result<Token, OptionError> {
+        match (&self.token, &self.token_file) {
+            (Some(_), Some(_)) => Err(OptionError::new(
+                "token_file",
+                "it is set together with `token`; keep one of them",
+            )),
+            (Some(token), None) => {
+                check_token("token", token.expose_secret())?;
+                Ok(Token::Fixed(token.clone()))
+            }
+            (None, Some(path)) => Ok(Token::File(path.clone())),
+            (None, None) => match env("NOMAD_TOKEN") {
+                Some(token) => {
+                    check_token("NOMAD_TOKEN", &token)?;
+                    Ok(Token::Fixed(SecretString::from(token)))
+                }
+                None => Ok(Token::None),
+            },
+        }
+    }
+}
+
+impl Settings {
+    /// Whether secrets in payloads are to be replaced.
+    #[must_use]
+    pub fn redact(&self) -> bool {
+        self.redact
+    }
+
+    /// The configured region.
+    #[must_use]
+    pub fn region(&self) -> Option<&str> {
+        self.region.as_deref()
+    }
+
+    /// Whether each topic has an output of its own.
+    #[must_use]
+    pub fn multiple_outputs(&self) -> bool {
+        self.multiple_outputs
+    }
+
+    /// The subscription.
+    #[must_use]
+    pub fn topics(&self) -> &[TopicFilter] {
+        &self.topics
+    }
+
+    /// The bound on text in memory without an answer.
+    #[must_use]
+    pub fn queue_bytes(&self) -> usize {
+        self.queue_bytes
+    }
+
+    /// How long to wait for answers after a request to stop.
+    #[must_use]
+    pub fn stop_timeout(&self) -> Duration {
+        self.stop_timeout
+    }
+
+    /// The addresses without user information, fit for logs.
+    #[must_use]
+    pub fn endpoint_names(&self) -> Vec<String> {
+        self.endpoints.iter().map(endpoint_name).collect()
+    }
+}
+
+/// The variable of this process, for [`Options::settings`].
+#[must_use]
+pub fn process_env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Scheme, host and port: what may be shown of an address.
+pub(crate) fn endpoint_name(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+/// A token as an HTTP header can carry it. The text itself never gets into the message.
+pub(crate) fn check_token(option: &str, token: &str) -> Result<(), OptionError> {
+    if token.is_empty() {
+        return Err(OptionError::new(option, "the token is empty"));
+    }
+    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(OptionError::new(
+            option,
+            "the token has a blank or a character that no Nomad token has; check for line ends and quotes",
+        ));
+    }
+    Ok(())
+}
+
+fn parse_endpoint(option: &str, text: &str) -> Result<Url, OptionError> {
+    // The text is not repeated in messages before it is known to hold no password.
+    let url = Url::parse(text).map_err(|error| {
+        OptionError::new(
+            option,
+            format!("not an address ({error}); write it like \"{DEFAULT_ENDPOINT}\""),
+        )
+    })?;
+    let problem = match url.scheme() {
+        "http" => None,
+        "https" => Some("https is not supported by this version".to_owned()),
+        "unix" => Some("unix sockets are not supported by this version".to_owned()),
+        other => Some(format!(
+            "{other:?} is not a scheme that Nomad has; write it like \"{DEFAULT_ENDPOINT}\""
+        )),
+    };
+    if let Some(problem) = problem {
+        return Err(OptionError::new(option, problem));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(OptionError::new(
+            option,
+            "user information in an address is not supported; remove the part before `@`",
+        ));
+    }
+    if url.host_str().is_none() {
+        return Err(OptionError::new(option, format!("{text:?} names no host")));
+    }
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        return Err(OptionError::new(
+            option,
+            format!("{text:?} has a path or query; give scheme, host and port only"),
+        ));
+    }
+    Ok(url)
+}
+
+fn secs(value: Option<u64>, default: u64) -> Duration {
+    Duration::from_secs(value.unwrap_or(default))
+}
+
+/// A day is longer than any of these waits makes sense, and keeps sums of instants far from overflow.
+const MAX_SECS: u64 = 24 * 60 * 60;
+
+fn positive_secs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let value = u64::deserialize(deserializer)?;
+    if value == 0 || value > MAX_SECS {
+        return Err(serde::de::Error::custom(format!(
+            "{value} is not a number of seconds from 1 to {MAX_SECS}"
+        )));
+    }
+    Ok(Some(value))
+}
+
+impl<'de> Deserialize<'de> for StartAt {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = StartAt;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("\"earliest\", \"latest\" or a Raft index")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<StartAt, E> {
+                match text {
+                    "earliest" => Ok(StartAt::Earliest),
+                    "latest" => Ok(StartAt::Latest),
+                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
+                }
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, index: u64) -> Result<StartAt, E> {
+                // Nomad parses it as a signed 64-bit number and refuses the rest.
+                if index > i64::MAX as u64 {
+                    return Err(E::invalid_value(
+                        serde::de::Unexpected::Unsigned(index),
+                        &self,
+                    ));
+                }
+                Ok(StartAt::Index(RaftIndex(index)))
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, index: i64) -> Result<StartAt, E> {
+                match u64::try_from(index) {
+                    Ok(index) => self.visit_u64(index),
+                    Err(_) => Err(E::invalid_value(
+                        serde::de::Unexpected::Signed(index),
+                        &self,
+                    )),
+                }
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! Which topics to subscribe to, and the combinations that Nomad would misread.
+
+use std::fmt;
+
+use super::OptionError;
+
+/// What a token with `read-job` in every namespace and `node:read` may read. `*` would need a management token.
+pub const DEFAULT_TOPICS: [&str; 6] = [
+    "Job",
+    "Allocation",
+    "Evaluation",
+    "Deployment",
+    "Node",
+    "Service",
+];
+
+/// One topic, or one key of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TopicFilter {
+    /// The topic, `*` for all.
+    pub topic: String,
+    /// The key or one of the filter keys, compared exactly; `None` for all.
+    pub key: Option<String>,
+}
+
+impl fmt::Display for TopicFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.key {
+            Some(key) => write!(f, "{}:{key}", self.topic),
+            None => f.write_str(&self.topic),
+        }
+    }
+}
+
+impl TopicFilter {
+    /// The topic in snake case, as it names an output: `ACLToken` gives `acl_token`, `CSIVolume` gives `csi_volume`.
+    #[must_use]
+    pub fn output_name(&self) -> String {
+        output_name(&self.topic)
+    }
+}
+
+/// A topic's name in snake case. A run of capitals is one word, up to the capital that begins the next.
+#[must_use]
+pub(crate) fn output_name(topic: &str) -> String {
+    let chars: Vec<char> = topic.chars().collect();
+    let mut name = String::with_capacity(topic.len() + 4);
+    for (place, &c) in chars.iter().enumerate() {
+        let after_small = place > 0 && !chars[place - 1].is_uppercase();
+        let before_small = chars.get(place + 1).is_some_and(|next| next.is_lowercase());
+        if c.is_uppercase() && place > 0 && (after_small || before_small) {
+            name.push('_');
+        }
+        name.extend(c.to_lowercase());
+    }
+    name
+}
+
+/// Parses the option, and refuses what Nomad accepts and then reads differently from how it looks
+/// (`filter()` in `nomad/stream/event_broker.go` and `nomad/stream/subscription.go`; confirmed on 1.11 and 2.0).
+pub(super) fn parse(texts: Option<&[String]>) -> Result<Vec<TopicFilter>, OptionError> {
+    let Some(texts) = texts else {
+        return Ok(DEFAULT_TOPICS
+            .iter()
+            .map(|topic| TopicFilter {
+                topic: (*topic).to_owned(),
+                key: None,
+            })
+            .collect());
+    };
+    if texts.is_empty() {
+        return Err(refuse(
+            "the list is empty, which would need a management token and mean every topic; leave it out for the default \
+             topics, or name them",
+        ));
+    }
+    let mut filters: Vec<TopicFilter> = Vec::with_capacity(texts.len());
+    for text in texts {
+        let filter = parse_one(text)?;
+        if let Some(other) = filters.iter().find(|other| other.topic == filter.topic) {
+            refuse_pair(other, &filter)?;
+        }
+        filters.push(filter);
+    }
+    if filters.len() > 1
+        && let Some(all) = filters.iter().find(|filter| filter.topic == "*")
+    {
+        return Err(refuse(format!(
+            "{all:?} stands beside other topics, and an event that matches both would come twice; keep one of them",
+            all = all.to_string()
+        )));
+    }
+    Ok(filters)
+}
+
+fn parse_one(text: &str) -> Result<TopicFilter, OptionError> {
+    let (topic, key) = match text.split_once(':') {
+        None => (text, None),
+        // `Job:*` is what Nomad itself makes of a bare `Job`.
+        Some((topic, "*")) => (topic, None),
+        Some((topic, key)) => (topic, Some(key)),
+    };
+    if topic.is_empty() || topic.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(refuse(format!(
+            "{text:?} names no topic; write \"Topic\" or \"Topic:key\", such as \"Job\" or \"Job:web\""
+        )));
+    }
+    if topic != "*" && topic.contains('*') {
+        return Err(refuse(format!(
+            "{text:?}: Nomad knows no patterns in topics; name them one by one"
+        )));
+    }
+    // Topics are compared with case; none of Nomad's begins with a small letter.
+    if topic.starts_with(|c: char| c.is_lowercase()) {
+        return Err(refuse(format!(
+            "{text:?} matches nothing: topics begin with a capital letter, such as \"Job\""
+        )));
+    }
+    match key {
+        Some("") => Err(refuse(format!(
+            "{text:?} has an empty key, which matches nothing; leave the colon out for all keys"
+        ))),
+        Some(key) if key.contains(':') => Err(refuse(format!(
+            "{text:?}: Nomad refuses a key with a colon; subscribe to {topic:?} and filter afterwards"
+        ))),
+        Some(key) if key.contains('*') => Err(refuse(format!(
+            "{text:?}: keys are compared exactly, Nomad knows no patterns; subscribe to {topic:?} and filter afterwards"
+        ))),
+        key => Ok(TopicFilter {
+            topic: topic.to_owned(),
+            key: key.map(str::to_owned),
+        }),
+    }
+}
+
+/// Two entries of one topic. Equal or overlapping ones make Nomad send events twice or not at all.
+fn refuse_pair(first: &TopicFilter, second: &TopicFilter) -> Result<(), OptionError> {
+    match (&first.key, &second.key) {
+        (None, None) => Err(refuse(format!(
+            "\"{first}\" is listed twice, and Nomad then sends nothing of it; list it once"
+        ))),
+        (Some(key), None) | (None, Some(key)) => Err(refuse(format!(
+            "\"{topic}\" stands beside \"{topic}:{key}\", and Nomad then sends only the latter; keep one of them",
+            topic = first.topic
+        ))),
+        (Some(a), Some(b)) if a == b => Err(refuse(format!(
+            "\"{first}\" is listed twice, and Nomad then sends its events twice; list it once"
+        ))),
+        // An object can match one entry by its own key and another by its job's: only topics without filter keys cannot.
+        (Some(_), Some(_)) if first.topic != "Job" && first.topic != "Node" => {
+            Err(refuse(format!(
+                "\"{first}\" and \"{second}\" can match the same event (by its ID and by its job, say), which Nomad then \
+                 sends twice; subscribe to \"{topic}\" and filter afterwards",
+                topic = first.topic
+            )))
+        }
+        (Some(_), Some(_)) => Ok(()),
+    }
+}
+
+fn refuse(problem: impl Into<String>) -> OptionError {
+    OptionError::new("topics", problem)
+}

@@ -1,0 +1,168 @@
+//! Facts about the stream itself, which are events too: never only a log line.
+//!
+//! A notice becomes an [`Event`] of topic `NomadEvents`, so that a pipeline can store it, count it, and alert on it or on its
+//! absence. It never holds a byte of a line.
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use serde::Serialize;
+
+use crate::event::{Event, Origin, RaftIndex};
+use crate::payload::time::{EventTime, TimeSource};
+
+/// The topic of all notices.
+pub const NOTICE_TOPIC: &str = "NomadEvents";
+
+/// A fact about the stream, with the moment at which it became known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Notice {
+    /// Nanoseconds since 1970.
+    pub at: i64,
+    /// The upper bound of the indexes concerned.
+    pub index: RaftIndex,
+    /// What is to be said.
+    pub kind: NoticeKind,
+}
+
+/// What a notice says. The variant's name is the event's `Type`, its fields are `Payload.<Type>`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub enum NoticeKind {
+    /// The source has started.
+    Started(Started),
+    /// A server has accepted the subscription: the first line came.
+    Connected(Connected),
+    /// The stream has ended, or could not be opened.
+    Disconnected(Disconnected),
+    /// How the source is, once a minute, so that its absence can be alerted on.
+    Status(Status),
+    /// Events may be missing.
+    Gap(Gap),
+    /// A line was not taken.
+    LineDiscarded(LineDiscarded),
+}
+
+/// Fields of `Started`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Started {
+    /// The version of this library.
+    pub version: String,
+    /// Addresses, in the order in which they are tried, without user information.
+    pub endpoints: Vec<String>,
+    /// The subscribed topics.
+    pub topics: Vec<String>,
+    /// The subscribed namespace, `*` for all.
+    pub namespace: String,
+    /// Where the stream was asked to begin: `earliest`, `latest` or an index.
+    pub start_at: String,
+    /// What is known about the events before: `none` without a saved position.
+    pub continuity: &'static str,
+}
+
+/// Fields of `Connected`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Connected {
+    /// The address that answered.
+    pub endpoint: String,
+    /// The index that was asked for.
+    pub resumed_at: RaftIndex,
+}
+
+/// Fields of `Disconnected`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Disconnected {
+    /// The address that was connected or tried.
+    pub endpoint: String,
+    /// A word from a closed set, fit for a label: see [`ErrorKind::as_str`](crate::error::ErrorKind::as_str).
+    pub cause: &'static str,
+    /// The cause in words, and what to do about it.
+    pub message: String,
+}
+
+/// Fields of `Status`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Status {
+    /// Whether a stream is open and healthy.
+    pub connected: bool,
+    /// Index of the newest line seen on the wire.
+    pub read: RaftIndex,
+    /// Index of the newest batch handed to the host.
+    pub emitted: RaftIndex,
+    /// Everything up to here is answered.
+    pub acknowledged: RaftIndex,
+    /// Events handed to the host since the start.
+    pub events: u64,
+    /// Events dropped as repeated since the start.
+    pub duplicates: u64,
+    /// Lines not taken since the start.
+    pub discarded_lines: u64,
+    /// Events that a sink did not take since the start.
+    pub rejected_events: u64,
+    /// Bytes of text in memory, without an answer yet.
+    pub queued_bytes: u64,
+    /// Connections that ended or could not be opened since the start.
+    pub disconnects: u64,
+    /// Seconds since the last line, heartbeats included; `null` before the first.
+    pub seconds_since_last_line: Option<f64>,
+}
+
+/// Fields of `Gap`: something between `from` and `to`, both included, may be missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Gap {
+    /// The last index known to be complete, but for later lines of the same index.
+    pub from: RaftIndex,
+    /// The first index seen afterwards; `null` while none has been.
+    pub to: Option<RaftIndex>,
+    /// Why, a word from a closed set: `unproven` or `line_discarded`.
+    pub cause: &'static str,
+}
+
+/// Fields of `LineDiscarded`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LineDiscarded {
+    /// Length of the line.
+    pub bytes: u64,
+    /// Its index, where that could be read.
+    pub index: Option<RaftIndex>,
+    /// Why, a word from a closed set: `too_long` or `not_json`.
+    pub reason: &'static str,
+}
+
+impl NoticeKind {
+    /// The event's `Type`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Started(_) => "Started",
+            Self::Connected(_) => "Connected",
+            Self::Disconnected(_) => "Disconnected",
+            Self::Status(_) => "Status",
+            Self::Gap(_) => "Gap",
+            Self::LineDiscarded(_) => "LineDiscarded",
+        }
+    }
+}
+
+impl Notice {
+    /// The notice as an event: topic `NomadEvents`, the component id as its key, the fields under `Payload.<Type>`.
+    #[must_use]
+    pub fn to_event(&self, component_id: &str) -> Event {
+        // Externally tagged enums serialize as {"<Variant>": {...}}, which is the shape of Nomad's own payloads. The fields
+        // are plain numbers and texts, for which serialization cannot fail.
+        let payload = serde_json::to_vec(&self.kind).unwrap_or_else(|_| b"{}".to_vec());
+        Event {
+            topic: ByteString::from_static(NOTICE_TOPIC),
+            event_type: ByteString::from_static(self.kind.name()),
+            key: ByteString::from(component_id),
+            namespace: ByteString::new(),
+            filter_keys: None,
+            index: self.index,
+            payload: Bytes::from(payload),
+            time: EventTime {
+                nanos: self.at,
+                source: TimeSource::Receipt,
+            },
+            origin: Origin::Stream,
+        }
+    }
+}

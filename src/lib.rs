@@ -1,7 +1,9 @@
 //! Follow HashiCorp Nomad's event stream, and lose nothing silently.
 
+pub mod envelope;
 pub mod error;
 pub mod event;
+pub mod frame;
 pub mod options;
 pub mod payload;
 pub mod position;

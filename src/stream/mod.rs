@@ -1,5 +1,6 @@
 //! The stream of a cluster's events, as something to poll.
 
+mod liveness;
 pub mod notice;
 
 use std::pin::Pin;
@@ -11,6 +12,7 @@ use futures_core::Stream;
 use crate::event::{Batch, BatchId};
 use crate::options::Settings;
 use crate::position::{Delivery, Positions};
+pub use liveness::Liveness;
 use notice::Notice;
 
 /// What comes out of an [`EventStream`].

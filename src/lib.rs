@@ -4,10 +4,12 @@ pub mod envelope;
 pub mod error;
 pub mod event;
 pub mod frame;
+mod nomad;
 pub mod options;
 pub mod payload;
 pub mod position;
 pub mod stream;
+pub mod telemetry;
 
 pub use event::{Batch, BatchId, Event, Origin, RaftIndex};
 pub use options::{OptionError, Options, Settings, StartAt};

@@ -127,6 +127,15 @@ impl Ledger {
         resolved
     }
 
+    /// Forgets the newest `count` batches, which nobody has taken. Their events are read again after a restart.
+    pub fn forget_newest(&mut self, count: usize) {
+        for _ in 0..count {
+            if let Some(entry) = self.outstanding.pop_back() {
+                self.outstanding_bytes -= entry.text_bytes;
+            }
+        }
+    }
+
     /// The three positions.
     #[must_use]
     pub fn positions(&self) -> Positions {

@@ -53,6 +53,13 @@ impl Proofs {
         }
     }
 
+    /// Adds others, as long as there is room.
+    pub fn extend(&mut self, others: Self) {
+        for proof in others.0 {
+            self.add(proof);
+        }
+    }
+
     /// Whether the event was taken.
     #[must_use]
     pub fn contains(&self, proof: Proof) -> bool {

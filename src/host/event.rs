@@ -1,5 +1,6 @@
 //! A log event on its way through the topology, and the answer that its batch waits for.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -25,25 +26,38 @@ pub(crate) struct LogEvent {
     pub(crate) weight: usize,
 }
 
+/// Who is told what became of a batch: the stream, or a test.
+pub(crate) trait Answer: fmt::Debug + Send + Sync {
+    /// Notes the delivery of a batch. Called once for each batch.
+    fn resolve(&self, id: BatchId, delivery: Delivery);
+}
+
+impl Answer for Acknowledger {
+    fn resolve(&self, id: BatchId, delivery: Delivery) {
+        Self::resolve(self, id, delivery);
+    }
+}
+
 /// One event's share in the answer for its batch. A clone is another share; a share that is dropped without a word counts as
-/// delivered, as in Vector, so an event that a transform drops holds nothing up.
+/// delivered, as in Vector, so an event that a transform drops holds nothing up. A share that is dropped by a panic counts as
+/// errored: nobody decided to drop that event.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Finalizer(Option<Arc<Pending>>);
+pub(crate) struct Finalizer(Option<Arc<Pending<dyn Answer>>>);
 
 #[derive(Debug)]
-struct Pending {
-    acknowledger: Acknowledger,
+struct Pending<A: Answer + ?Sized> {
     id: BatchId,
     worst: AtomicU8,
+    answer: A,
 }
 
 impl Finalizer {
     /// For a batch of the stream: when the last clone is dropped, the worst delivery noted goes to the stream.
-    pub(crate) fn new(acknowledger: Acknowledger, id: BatchId) -> Self {
+    pub(crate) fn new(answer: impl Answer + 'static, id: BatchId) -> Self {
         Self(Some(Arc::new(Pending {
-            acknowledger,
             id,
             worst: AtomicU8::new(rank(Delivery::Delivered)),
+            answer,
         })))
     }
 
@@ -60,14 +74,22 @@ impl Finalizer {
     }
 }
 
-impl Drop for Pending {
+impl Drop for Finalizer {
+    fn drop(&mut self) {
+        if self.0.is_some() && std::thread::panicking() {
+            self.note(Delivery::Errored);
+        }
+    }
+}
+
+impl<A: Answer + ?Sized> Drop for Pending<A> {
     fn drop(&mut self) {
         let delivery = match *self.worst.get_mut() {
             0 => Delivery::Delivered,
             1 => Delivery::Errored,
             _ => Delivery::Rejected,
         };
-        self.acknowledger.resolve(self.id, delivery);
+        self.answer.resolve(self.id, delivery);
     }
 }
 

@@ -4,5 +4,9 @@
 //! What it does not know, it refuses by name.
 
 pub(crate) mod channel;
+pub(crate) mod config;
 pub(crate) mod event;
+pub(crate) mod metrics;
 pub(crate) mod sinks;
+pub(crate) mod topology;
+pub(crate) mod transforms;

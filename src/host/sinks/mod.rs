@@ -1,5 +1,9 @@
 //! Where events leave the process.
 
+pub(crate) mod blackhole;
+pub(crate) mod console;
+pub(crate) mod loki;
+
 use std::future::Future;
 use std::pin::Pin;
 

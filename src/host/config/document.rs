@@ -1,0 +1,303 @@
+//! A TOML document, and how its tables become structs: every mistake is found, with its line, and no value is repeated.
+
+use std::ops::Range;
+
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+
+use super::problem::{Problem, USE_VECTOR};
+use super::vector_options;
+
+/// Who owns a table: what it is called in messages, and where Vector's own names for it are looked up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Owner<'t> {
+    /// `source`, `transform` or `sink`; empty for the file as a whole.
+    pub(super) kind: &'static str,
+    /// The component id.
+    pub(super) id: &'t str,
+    /// The component type.
+    pub(super) component_type: &'t str,
+}
+
+impl Owner<'_> {
+    /// As in `sink "loki"`.
+    pub(super) fn name(&self) -> Option<String> {
+        (!self.kind.is_empty()).then(|| component_name(self.kind, self.id))
+    }
+}
+
+/// What a component is called in messages.
+pub(crate) fn component_name(kind: &str, id: &str) -> String {
+    format!("{kind} \"{id}\"")
+}
+
+/// A table with its place in the text.
+#[derive(Clone, Debug)]
+pub(super) struct Table<'t> {
+    pub(super) entries: DeTable<'t>,
+    pub(super) span: Range<usize>,
+}
+
+/// The text that messages point into.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Document<'t> {
+    text: &'t str,
+}
+
+impl<'t> Document<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        Self { text }
+    }
+
+    /// Parses the text.
+    ///
+    /// # Errors
+    ///
+    /// Every place that is no TOML. The parser's own rendering would quote the line, which may hold a token.
+    pub(super) fn parse(self) -> Result<Table<'t>, Vec<Problem>> {
+        let (root, errors) = DeTable::parse_recoverable(self.text);
+        if errors.is_empty() {
+            return Ok(Table {
+                span: root.span(),
+                entries: root.into_inner(),
+            });
+        }
+        Err(errors
+            .iter()
+            .map(|error| {
+                Problem::general(format!("not TOML: {}", error.message()))
+                    .at(error.span().map(|span| self.line(span.start)))
+            })
+            .collect())
+    }
+
+    /// The line on which a byte stands, from 1.
+    pub(super) fn line(self, at: usize) -> usize {
+        let before = self.text.as_bytes().get(..at).unwrap_or_default();
+        1 + memchr::memchr_iter(b'\n', before).count()
+    }
+
+    /// Takes a value for a table, or says that it is none.
+    pub(super) fn table(
+        self,
+        owner: Owner<'_>,
+        key: &str,
+        value: Spanned<DeValue<'t>>,
+    ) -> Result<Table<'t>, Problem> {
+        let span = value.span();
+        match value.into_inner() {
+            DeValue::Table(entries) => Ok(Table { entries, span }),
+            other => Err(Problem {
+                line: Some(self.line(span.start)),
+                component: owner.name(),
+                message: format!("`{key}` must be a table, found {}", a(other.type_str())),
+            }),
+        }
+    }
+
+    /// Reads one entry of a table and takes it out.
+    pub(super) fn take<T: Deserialize<'t>>(
+        self,
+        owner: Owner<'_>,
+        table: &mut Table<'t>,
+        key: &str,
+    ) -> Result<Option<T>, Problem> {
+        let Some((name, value)) = table.entries.remove_entry(key) else {
+            return Ok(None);
+        };
+        let fallback = value.span();
+        T::deserialize(ValueDeserializer::from(value.clone()))
+            .map(Some)
+            .map_err(|error| {
+                let mut alone = DeTable::new();
+                alone.insert(name, value);
+                let span = error.span().unwrap_or(fallback);
+                let path = path_to(&alone, &span).unwrap_or_else(|| vec![key.to_owned()]);
+                self.problem(owner, &error, &path, span.start)
+            })
+    }
+
+    /// Reads a whole table.
+    ///
+    /// # Errors
+    ///
+    /// Every entry that does not fit. Deserialization stops at the first one, so it is repeated without what was found.
+    pub(super) fn read<T: Deserialize<'t>>(
+        self,
+        owner: Owner<'_>,
+        table: Table<'t>,
+    ) -> Result<T, Vec<Problem>> {
+        let Table { mut entries, span } = table;
+        let mut problems = Vec::new();
+        loop {
+            let value = Spanned::new(span.clone(), DeValue::Table(entries.clone()));
+            let error = match T::deserialize(ValueDeserializer::from(value)) {
+                Ok(result) if problems.is_empty() => return Ok(result),
+                Ok(_) => return Err(problems),
+                Err(error) => error,
+            };
+            let path = error
+                .span()
+                .and_then(|span| path_to(&entries, &span))
+                .unwrap_or_default();
+            let at = error.span().map_or(span.start, |span| span.start);
+            let removed = path
+                .first()
+                .is_some_and(|key| entries.remove(key.as_str()).is_some());
+            if removed {
+                problems.push(self.problem(owner, &error, &path, at));
+                continue;
+            }
+            // An option may be missing only because it was found wrong before.
+            if problems.is_empty() || !error.message().starts_with("missing field") {
+                problems.push(self.problem(owner, &error, &path, at));
+            }
+            return Err(problems);
+        }
+    }
+
+    fn problem(
+        self,
+        owner: Owner<'_>,
+        error: &toml::de::Error,
+        path: &[String],
+        at: usize,
+    ) -> Problem {
+        Problem {
+            line: Some(self.line(at)),
+            component: owner.name(),
+            message: explain(owner, error.message(), path),
+        }
+    }
+}
+
+/// Reads a table that is in a struct's place already, as the map of a condition is.
+pub(crate) fn from_map<'de, T, A>(map: A) -> Result<T, A::Error>
+where
+    T: Deserialize<'de>,
+    A: serde::de::MapAccess<'de>,
+{
+    T::deserialize(serde::de::value::MapAccessDeserializer::new(map))
+}
+
+/// Reads a text into an enumeration, for options that take a text or a table.
+pub(crate) fn from_text<'de, T, E>(text: &'de str) -> Result<T, E>
+where
+    T: Deserialize<'de>,
+    E: serde::de::Error,
+{
+    T::deserialize(text.into_deserializer())
+}
+
+/// The keys that lead to a place.
+fn path_to(entries: &DeTable<'_>, span: &Range<usize>) -> Option<Vec<String>> {
+    entries.iter().find_map(|(key, value)| {
+        let name = || key.get_ref().clone().into_owned();
+        if within(&key.span(), span) {
+            return Some(vec![name()]);
+        }
+        // The span of a table is that of its header; its entries may stand elsewhere.
+        if let DeValue::Table(inner) = value.get_ref()
+            && let Some(rest) = path_to(inner, span)
+        {
+            return Some(std::iter::once(name()).chain(rest).collect());
+        }
+        within(&value.span(), span).then(|| vec![name()])
+    })
+}
+
+fn within(outer: &Range<usize>, inner: &Range<usize>) -> bool {
+    outer.start <= inner.start && inner.end <= outer.end
+}
+
+/// Says in our words what the deserializer found, without the values it quotes: they may be secrets.
+fn explain(owner: Owner<'_>, message: &str, path: &[String]) -> String {
+    if let Some(rest) = message.strip_prefix("unknown field ") {
+        let (name, expected) = split_quoted(rest);
+        let table: Vec<&str> = match path {
+            [table @ .., last] if last == name => table.iter().map(String::as_str).collect(),
+            table => table.iter().map(String::as_str).collect(),
+        };
+        let full = table
+            .iter()
+            .copied()
+            .chain([name])
+            .collect::<Vec<_>>()
+            .join(".");
+        return if vector_options::option(owner.kind, owner.component_type, &table, name) {
+            format!(
+                "option `{full}`: Vector has it, this program does not; remove it, or {USE_VECTOR}"
+            )
+        } else if expected.starts_with("expected") {
+            format!("unknown option `{full}`, {expected}")
+        } else {
+            format!("unknown option `{full}`: there are none here")
+        };
+    }
+    if let Some(rest) = message.strip_prefix("missing field ") {
+        let (name, _) = split_quoted(rest);
+        let full = path
+            .iter()
+            .map(String::as_str)
+            .chain([name])
+            .collect::<Vec<_>>()
+            .join(".");
+        return format!("option `{full}` is missing");
+    }
+    let option = if path.is_empty() {
+        String::new()
+    } else {
+        format!("option `{}`: ", path.join("."))
+    };
+    if let Some(rest) = message.strip_prefix("unknown variant ") {
+        let (name, expected) = split_quoted(rest);
+        let keys: Vec<&str> = path.iter().map(String::as_str).collect();
+        return if vector_options::option(owner.kind, owner.component_type, &keys, name) {
+            format!(
+                "{option}Vector has `{name}`, this program does not, {expected}; or {USE_VECTOR}"
+            )
+        } else {
+            format!("{option}unknown value `{name}`, {expected}")
+        };
+    }
+    for prefix in ["invalid type: ", "invalid value: "] {
+        if let Some(rest) = message.strip_prefix(prefix)
+            && let Some((found, expected)) = rest.rsplit_once(", expected ")
+        {
+            let found = found.split([' ', '`', '"']).next().unwrap_or_default();
+            let found = match (prefix, found) {
+                (_, "sequence") => "an array".to_owned(),
+                (_, "map") => "a table".to_owned(),
+                ("invalid value: ", kind) => format!("another {kind}"),
+                (_, kind) => a(kind),
+            };
+            let expected = match expected {
+                "a sequence" => "an array",
+                "a map" => "a table",
+                other => other,
+            };
+            return format!("{option}expected {expected}, found {found}");
+        }
+    }
+    format!("{option}{message}")
+}
+
+/// Splits `` `name`, rest `` into name and rest.
+fn split_quoted(text: &str) -> (&str, &str) {
+    let text = text.strip_prefix('`').unwrap_or(text);
+    match text.split_once('`') {
+        Some((name, rest)) => (name, rest.trim_start_matches(", ")),
+        None => (text, ""),
+    }
+}
+
+fn a(noun: &str) -> String {
+    let article = if noun.starts_with(['a', 'e', 'i', 'o']) {
+        "an"
+    } else {
+        "a"
+    };
+    format!("{article} {noun}")
+}

@@ -1,0 +1,287 @@
+//! Configuration files, in Vector's form.
+//!
+//! Loading is pure apart from what is passed in: a lookup for environment variables and a function that reads files. It finds
+//! every mistake it can before it gives up, and refuses what this program does not do rather than ignore it.
+
+mod components;
+mod document;
+mod interpolate;
+mod outputs;
+mod problem;
+mod vector_options;
+
+use std::io;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::sinks::Sink;
+use super::sinks::blackhole::{Blackhole, BlackholeConfig};
+use super::sinks::console::{Console, ConsoleConfig};
+use super::sinks::loki::LokiConfig;
+use super::transforms::filter::FilterConfig;
+use super::transforms::remap::RemapConfig;
+use super::transforms::route::RouteConfig;
+use crate::options::Settings;
+pub(crate) use document::{component_name, from_map};
+pub(crate) use outputs::{NOTICES, OutputId, UNMATCHED, source_ports};
+pub(crate) use problem::{ConfigErrors, Problem, USE_VECTOR, Warnings};
+pub(crate) use vector_options::VRL_FUNCTIONS;
+
+/// Files longer than this are not read: a configuration or a program is never that long.
+const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// A configuration that was checked, except for what only building shows: programs that do not compile, sinks that refuse.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// The file, as messages name it.
+    pub(crate) file: String,
+    /// Where events come from.
+    pub(crate) sources: Vec<SourceNode>,
+    /// What happens to them.
+    pub(crate) transforms: Vec<TransformNode>,
+    /// Where they go.
+    pub(crate) sinks: Vec<SinkNode>,
+}
+
+/// A source of type `nomad_events`.
+#[derive(Clone, Debug)]
+pub(crate) struct SourceNode {
+    /// The component id.
+    pub(crate) id: String,
+    /// Its options, checked and completed.
+    pub(crate) settings: Settings,
+}
+
+/// A transform and what it takes its events from.
+#[derive(Clone, Debug)]
+pub(crate) struct TransformNode {
+    /// The component id.
+    pub(crate) id: String,
+    /// The line it begins on.
+    pub(crate) line: usize,
+    /// The outputs it takes, each once.
+    pub(crate) inputs: Vec<OutputId>,
+    /// Its type with its options.
+    pub(crate) transform: TransformConfig,
+}
+
+/// The types of transforms.
+#[derive(Clone, Debug)]
+pub(crate) enum TransformConfig {
+    /// Changes events by a program.
+    Remap(RemapConfig),
+    /// Copies events to the outputs whose conditions they meet.
+    Route(RouteConfig),
+    /// Passes on events that meet a condition.
+    Filter(FilterConfig),
+}
+
+/// A sink and what it takes its events from.
+#[derive(Clone, Debug)]
+pub(crate) struct SinkNode {
+    /// The component id.
+    pub(crate) id: String,
+    /// The line it begins on.
+    pub(crate) line: usize,
+    /// The outputs it takes, each once.
+    pub(crate) inputs: Vec<OutputId>,
+    /// Whether the source waits until this sink has delivered.
+    pub(crate) acknowledgements: bool,
+    /// Its type with its options.
+    pub(crate) sink: SinkConfig,
+}
+
+/// The types of sinks.
+#[derive(Clone, Debug)]
+pub(crate) enum SinkConfig {
+    /// Pushes to Loki.
+    Loki(LokiConfig),
+    /// Writes to the standard output or error.
+    Console(ConsoleConfig),
+    /// Takes and drops.
+    Blackhole(BlackholeConfig),
+}
+
+/// Looks an environment variable up.
+pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+/// Reads a file as text.
+pub(crate) type Files<'a> = &'a dyn Fn(&Path) -> io::Result<String>;
+
+impl Config {
+    /// Loads a file.
+    ///
+    /// `env` is asked for variables in the text and for Nomad's own (`NOMAD_ADDR`, ...); `files` reads the file itself and the
+    /// programs that it names.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong, each with its place and a remedy.
+    pub(crate) fn load(
+        path: &Path,
+        env: Env<'_>,
+        files: Files<'_>,
+    ) -> Result<(Self, Warnings), ConfigErrors> {
+        let file = path.display().to_string();
+        read(path, env, files)
+            .map(|(mut config, warnings)| {
+                config.file.clone_from(&file);
+                (config, warnings)
+            })
+            .map_err(|problems| ConfigErrors::new(file, problems))
+    }
+
+    /// Adds a copy of a `loki` sink that pushes to another address, under another id.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such sink, or the new id is taken.
+    pub(crate) fn duplicate_loki(
+        &mut self,
+        id: &str,
+        new_id: &str,
+        endpoint: &str,
+    ) -> Result<(), ConfigErrors> {
+        let refuse =
+            |message: String| ConfigErrors::new(&self.file, vec![Problem::general(message)]);
+        let taken = self.sources.iter().any(|node| node.id == new_id)
+            || self.transforms.iter().any(|node| node.id == new_id)
+            || self.sinks.iter().any(|node| node.id == new_id);
+        if taken {
+            return Err(refuse(format!("there is a component \"{new_id}\" already")));
+        }
+        let Some(mut copy) = self.sinks.iter().find(|node| node.id == id).cloned() else {
+            return Err(refuse(format!("there is no sink \"{id}\"")));
+        };
+        let SinkConfig::Loki(loki) = &mut copy.sink else {
+            return Err(refuse(format!(
+                "{} is no `loki` sink",
+                component_name("sink", id)
+            )));
+        };
+        endpoint.clone_into(&mut loki.endpoint);
+        new_id.clone_into(&mut copy.id);
+        self.sinks.push(copy);
+        Ok(())
+    }
+}
+
+impl TransformConfig {
+    /// The outputs, in the order in which the transform numbers them.
+    pub(crate) fn ports(&self) -> Vec<Option<String>> {
+        match self {
+            Self::Remap(_) | Self::Filter(_) => vec![None],
+            Self::Route(route) => route
+                .route
+                .keys()
+                .cloned()
+                .chain(route.reroute_unmatched.then(|| UNMATCHED.to_owned()))
+                .map(Some)
+                .collect(),
+        }
+    }
+}
+
+impl SinkConfig {
+    /// Checks what can be checked without a connection, and makes the sink.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the options.
+    pub(crate) fn build(&self, id: &str) -> Result<Box<dyn Sink>, String> {
+        match self {
+            Self::Loki(config) => config.build(id).map_err(|error| error.to_string()),
+            Self::Console(config) => Ok(Box::new(Console::new(id, config))),
+            Self::Blackhole(config) => Ok(Box::new(Blackhole::new(id, config))),
+        }
+    }
+}
+
+/// The variable of this process, with `HOSTNAME` known even where no shell has exported it, as in Vector.
+pub(crate) fn process_env(name: &str) -> Option<String> {
+    crate::options::process_env(name).or_else(|| {
+        (name == "HOSTNAME")
+            .then(hostname::get)
+            .and_then(Result::ok)
+            .and_then(|name| name.into_string().ok())
+    })
+}
+
+/// Reads a file from the disk; a relative path starts from the working directory.
+///
+/// # Errors
+///
+/// Those of the system, text that is not UTF-8, and a file of more than 4 MiB.
+pub(crate) fn disk_files(path: &Path) -> io::Result<String> {
+    use std::io::Read as _;
+
+    let mut text = String::new();
+    let read = std::fs::File::open(path)?
+        .take(MAX_FILE_BYTES + 1)
+        .read_to_string(&mut text)?;
+    if read as u64 > MAX_FILE_BYTES {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("longer than {MAX_FILE_BYTES} bytes"),
+        ));
+    }
+    Ok(text)
+}
+
+/// Whether acknowledgements are on, as `true` or as a table with `enabled`; `None` where nothing is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Acknowledgements(Option<bool>);
+
+impl<'de> Deserialize<'de> for Acknowledgements {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            #[serde(default)]
+            enabled: Option<bool>,
+        }
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Acknowledgements;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("true, false, or a table with `enabled`")
+            }
+
+            fn visit_bool<E>(self, enabled: bool) -> Result<Acknowledgements, E> {
+                Ok(Acknowledgements(Some(enabled)))
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                map: A,
+            ) -> Result<Acknowledgements, A::Error> {
+                let table: Table = from_map(map)?;
+                Ok(Acknowledgements(table.enabled))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+fn read(path: &Path, env: Env<'_>, files: Files<'_>) -> Result<(Config, Warnings), Vec<Problem>> {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    if let Some("yaml" | "yml" | "json") = extension {
+        return Err(vec![Problem::general(format!(
+            "this version reads TOML only; write the configuration as TOML, or {USE_VECTOR}"
+        ))]);
+    }
+    let text = files(path)
+        .map_err(|error| vec![Problem::general(format!("cannot read the file: {error}"))])?;
+    let raw = document::Document::new(&text);
+    let text = interpolate::interpolate(&text, env).map_err(|missing| {
+        missing
+            .into_iter()
+            .map(|missing| Problem::general(missing.message).at(raw.line(missing.at)))
+            .collect::<Vec<_>>()
+    })?;
+    components::read(&text, env, files)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,377 @@
+//! The running host: sources, the graph of transforms, sinks.
+//!
+//! Transforms have no tasks and no channels. One task per source takes batches from its stream and pushes each event through
+//! the whole graph; the tree of an event is built just before. Only sinks have a task, with a channel in front that is bounded
+//! in bytes. So there is one place where events can wait, one order, and back-pressure reaches the stream at once.
+
+mod graph;
+mod pipeline;
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
+use vrl::compiler::runtime::Runtime;
+use vrl::value::Value;
+
+use super::channel::{self, Receiver, Sender};
+use super::config::{
+    Config, ConfigErrors, NOTICES, OutputId, Problem, SourceNode, UNMATCHED, component_name,
+    source_ports,
+};
+use super::sinks::Sink;
+use crate::event::Event;
+use crate::payload::value::Shaper;
+use crate::stream::EventStream;
+use graph::Graph;
+use pipeline::{Feed, Outlet, Pipeline, Ports};
+
+/// A pipeline keeps to the stop timeout by itself; this is how much longer it is waited for before it counts as hung.
+const PIPELINE_GRACE: Duration = Duration::from_secs(1);
+
+/// A configuration that was built: programs compiled, sinks checked, everything connected.
+pub(crate) struct Topology {
+    graph: Arc<Graph>,
+    sources: Vec<SourceNode>,
+    sinks: Vec<BuiltSink>,
+}
+
+struct BuiltSink {
+    id: String,
+    acknowledgements: bool,
+    sink: Box<dyn Sink>,
+}
+
+/// How a run went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RunSummary {
+    /// Why it ended.
+    pub(crate) ended: Ended,
+    /// Batches that no sink has answered for when the time was over. They come again after a restart with a saved position.
+    pub(crate) unanswered_batches: usize,
+    /// Sinks that still had events when the time was over.
+    pub(crate) undrained_sinks: Vec<String>,
+}
+
+/// Why a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// It was asked to.
+    Stopped,
+    /// No source gives anything any more.
+    SourcesEnded,
+    /// No sink takes anything any more, as when a pipe was closed.
+    SinksEnded,
+    /// A component broke, which is a defect of this program. Names it.
+    Failed(String),
+}
+
+/// What a task reports when it ends.
+enum Report {
+    Pipeline {
+        unanswered: usize,
+    },
+    /// `early`: a source may still have had events for it.
+    Sink {
+        early: bool,
+    },
+}
+
+/// The tasks of a run, by name.
+struct Tasks {
+    set: JoinSet<Report>,
+    pipelines: HashMap<Id, String>,
+    sinks: HashMap<Id, String>,
+    summary: RunSummary,
+}
+
+impl Topology {
+    /// Compiles the programs and checks the sinks of a configuration.
+    ///
+    /// # Errors
+    ///
+    /// Every program that does not compile and every sink that refuses its options.
+    pub(crate) fn build(config: Config) -> Result<Self, ConfigErrors> {
+        let mut problems = Vec::new();
+        let graph = match Graph::build(&config) {
+            Ok(graph) => Some(Arc::new(graph)),
+            Err(found) => {
+                problems.extend(found);
+                None
+            }
+        };
+        let mut sinks = Vec::with_capacity(config.sinks.len());
+        for node in &config.sinks {
+            match node.sink.build(&node.id) {
+                Ok(sink) => sinks.push(BuiltSink {
+                    id: node.id.clone(),
+                    acknowledgements: node.acknowledgements,
+                    sink,
+                }),
+                Err(message) => problems
+                    .push(Problem::of(component_name("sink", &node.id), message).at(node.line)),
+            }
+        }
+        match graph {
+            Some(graph) if problems.is_empty() => Ok(Self {
+                graph,
+                sources: config.sources,
+                sinks,
+            }),
+            _ => Err(ConfigErrors::new(config.file, problems)),
+        }
+    }
+
+    /// Runs until `stop` ends, or until there is nothing left to do, then delivers what is in hand within the largest stop
+    /// timeout of the sources.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future aborts every task; what was not delivered by then is lost to this process.
+    pub(crate) async fn run(self, stop: impl Future<Output = ()>) -> RunSummary {
+        let follow = |source: &SourceNode| {
+            let settings = source.settings.clone();
+            let shaper = Shaper::new(settings.redact(), settings.region().map(str::to_owned));
+            let shape = move |event: &Event| shaper.log_event(event);
+            (EventStream::follow(settings), shape)
+        };
+        self.run_with(follow, stop).await
+    }
+
+    /// The same, with feeds and shapes by `open`.
+    async fn run_with<F, Shape>(
+        self,
+        open: impl Fn(&SourceNode) -> (F, Shape),
+        stop: impl Future<Output = ()>,
+    ) -> RunSummary
+    where
+        F: Feed,
+        Shape: Fn(&Event) -> Value + Send + 'static,
+    {
+        let stop_timeout = self
+            .sources
+            .iter()
+            .map(|source| source.settings.stop_timeout())
+            .max()
+            .unwrap_or_default();
+        let (ask, asked) = watch::channel(false);
+        let mut tasks = self.spawn(open, &asked);
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                joined = tasks.set.join_next_with_id() => match joined {
+                    Some(joined) => if tasks.note(joined, false) { break },
+                    None => break,
+                },
+            }
+        }
+        // Ignored: every pipeline may have ended already.
+        let _ = ask.send(true);
+        tasks.drain(Instant::now() + stop_timeout).await
+    }
+
+    fn spawn<F, Shape>(
+        self,
+        open: impl Fn(&SourceNode) -> (F, Shape),
+        stop: &watch::Receiver<bool>,
+    ) -> Tasks
+    where
+        F: Feed,
+        Shape: Fn(&Event) -> Value + Send + 'static,
+    {
+        let ports: Vec<Ports> = self
+            .sources
+            .iter()
+            .map(|source| connect(&self.graph, source))
+            .collect();
+        let behind: Vec<Vec<usize>> = ports
+            .iter()
+            .map(|ports| self.graph.sinks_behind(ports.all()))
+            .collect();
+        let channels: Vec<(Sender, Receiver)> = (0..self.sinks.len())
+            .map(|sink| {
+                let capacity = self
+                    .sources
+                    .iter()
+                    .zip(&behind)
+                    .filter(|(_, sinks)| sinks.contains(&sink))
+                    .map(|(source, _)| source.settings.queue_bytes())
+                    .max();
+                channel::channel(capacity.unwrap_or(1))
+            })
+            .collect();
+        let alive: Vec<Arc<()>> = self.sinks.iter().map(|_| Arc::default()).collect();
+        let mut tasks = Tasks {
+            set: JoinSet::new(),
+            pipelines: HashMap::new(),
+            sinks: HashMap::new(),
+            summary: RunSummary {
+                ended: Ended::Stopped,
+                unanswered_batches: 0,
+                undrained_sinks: Vec::new(),
+            },
+        };
+        for ((source, ports), behind) in self.sources.iter().zip(ports).zip(behind) {
+            let outlets = behind
+                .into_iter()
+                .map(|sink| Outlet {
+                    sink,
+                    sender: channels[sink].0.clone(),
+                    _alive: Arc::clone(&alive[sink]),
+                    acknowledgements: self.sinks[sink].acknowledgements,
+                    pending: Vec::new(),
+                    pending_weight: 0,
+                })
+                .collect();
+            let (feed, shape) = open(source);
+            let pipeline = Box::new(Pipeline {
+                source_id: source.id.clone(),
+                graph: Arc::clone(&self.graph),
+                ports,
+                outlets,
+                shape,
+                runtime: Runtime::default(),
+                stop_timeout: source.settings.stop_timeout(),
+            });
+            let stop = stop.clone();
+            let task = tasks.set.spawn(async move {
+                Report::Pipeline {
+                    unanswered: pipeline.run(feed, stop).await,
+                }
+            });
+            tasks
+                .pipelines
+                .insert(task.id(), component_name("source", &source.id));
+        }
+        // The senders kept here are dropped, so a sink ends when the pipelines have let go of theirs.
+        for ((built, (_, receiver)), alive) in self.sinks.into_iter().zip(channels).zip(alive) {
+            let running = built.sink.run(receiver);
+            let alive = Arc::downgrade(&alive);
+            let task = tasks.set.spawn(async move {
+                running.await;
+                Report::Sink {
+                    early: alive.strong_count() > 0,
+                }
+            });
+            tasks.sinks.insert(task.id(), built.id);
+        }
+        tasks
+    }
+}
+
+impl Tasks {
+    /// Takes in that a task has ended. Says whether the run is over.
+    fn note(&mut self, joined: Result<(Id, Report), JoinError>, stopping: bool) -> bool {
+        match joined {
+            Ok((id, Report::Pipeline { unanswered })) => {
+                self.pipelines.remove(&id);
+                self.summary.unanswered_batches += unanswered;
+                if self.pipelines.is_empty() && !stopping {
+                    self.summary.ended = Ended::SourcesEnded;
+                    return true;
+                }
+            }
+            Ok((id, Report::Sink { early })) => {
+                let name = self.sinks.remove(&id);
+                if early && !stopping {
+                    tracing::warn!(
+                        component_kind = "sink",
+                        component_id = name.as_deref(),
+                        "the sink takes no more events"
+                    );
+                    if self.sinks.is_empty() {
+                        self.summary.ended = Ended::SinksEnded;
+                        return true;
+                    }
+                }
+            }
+            Err(error) => {
+                let id = error.id();
+                let name = match self.pipelines.remove(&id) {
+                    Some(name) => name,
+                    None => component_name("sink", &self.sinks.remove(&id).unwrap_or_default()),
+                };
+                // The panic's own text has been printed by the panic hook; it may quote an event.
+                tracing::error!(component = %name, "the component panicked, the run ends");
+                self.summary.ended = Ended::Failed(name);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Waits for all tasks until the deadline, then drops what is left.
+    async fn drain(mut self, deadline: Instant) -> RunSummary {
+        while !self.pipelines.is_empty() || !self.sinks.is_empty() {
+            let until = if self.pipelines.is_empty() {
+                deadline
+            } else {
+                deadline + PIPELINE_GRACE
+            };
+            match tokio::time::timeout_at(until, self.set.join_next_with_id()).await {
+                Ok(Some(joined)) => {
+                    self.note(joined, true);
+                }
+                Ok(None) => break,
+                Err(_) => break,
+            }
+        }
+        if let Some(name) = self.pipelines.values().next() {
+            tracing::error!(component = %name, "the component did not stop in time");
+            self.summary.ended = Ended::Failed(name.clone());
+        }
+        self.summary.undrained_sinks = self.sinks.into_values().collect();
+        self.summary.undrained_sinks.sort();
+        // Aborts and waits, so that nothing runs on behind the caller's back.
+        self.set.shutdown().await;
+        self.summary
+    }
+}
+
+impl Ports {
+    fn all(&self) -> impl Iterator<Item = &graph::Consumer> {
+        self.by_topic
+            .values()
+            .flatten()
+            .chain(&self.others)
+            .chain(&self.notices)
+    }
+}
+
+/// Finds the consumers of each topic of a source.
+fn connect(graph: &Graph, source: &SourceNode) -> Ports {
+    let consumers = |port: Option<&str>| {
+        graph.consumers(&OutputId {
+            component: source.id.clone(),
+            port: port.map(str::to_owned),
+        })
+    };
+    if !source.settings.multiple_outputs() {
+        return Ports {
+            by_topic: BTreeMap::new(),
+            others: consumers(None),
+            notices: consumers(None),
+        };
+    }
+    let ports = source_ports(&source.settings);
+    Ports {
+        by_topic: source
+            .settings
+            .topics()
+            .iter()
+            .map(|filter| (filter.topic.clone(), filter.output_name()))
+            .filter(|(_, name)| ports.contains(&Some(name.clone())))
+            .map(|(topic, name)| (topic, consumers(Some(&name))))
+            .collect(),
+        others: consumers(Some(UNMATCHED)),
+        notices: consumers(Some(NOTICES)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

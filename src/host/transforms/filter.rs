@@ -1,0 +1,56 @@
+//! `filter`: passes on the events that meet a condition.
+
+use serde::Deserialize;
+use vrl::compiler::runtime::Runtime;
+
+use super::condition::{Condition, ConditionText};
+use crate::host::event::LogEvent;
+use crate::host::metrics::ComponentMetrics;
+
+/// The options of `filter`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FilterConfig {
+    /// What an event must meet to go on.
+    pub(crate) condition: ConditionText,
+}
+
+/// A `filter` whose condition compiled.
+#[derive(Debug)]
+pub(crate) struct Filter {
+    condition: Condition,
+    metrics: ComponentMetrics,
+}
+
+impl Filter {
+    /// Compiles the condition.
+    ///
+    /// # Errors
+    ///
+    /// The compiler's diagnostics.
+    pub(crate) fn new(id: &str, config: &FilterConfig) -> Result<Self, String> {
+        Ok(Self {
+            condition: Condition::new(&config.condition)?,
+            metrics: ComponentMetrics::new("transform", id, "filter"),
+        })
+    }
+
+    /// What the compiler warns of.
+    pub(crate) fn warnings(&self) -> Option<&str> {
+        self.condition.warnings()
+    }
+
+    /// The counters.
+    pub(crate) fn metrics(&self) -> &ComponentMetrics {
+        &self.metrics
+    }
+
+    /// Whether the event goes on; what does not is counted.
+    pub(crate) fn passes(&self, runtime: &mut Runtime, event: &LogEvent) -> bool {
+        let passes = self.condition.check(runtime, event, &self.metrics);
+        if !passes {
+            self.metrics.add_discarded();
+        }
+        passes
+    }
+}

@@ -14,3 +14,7 @@ pub use stream::{Acknowledger, EventStream, Item};
 
 #[cfg(feature = "host")]
 mod host;
+#[cfg(any(feature = "host", feature = "testing"))]
+mod loki_push;
+#[cfg(feature = "testing")]
+pub mod testing;

@@ -32,17 +32,23 @@ pub(crate) struct Finalizer(Option<Arc<Pending>>);
 
 #[derive(Debug)]
 struct Pending {
-    acknowledger: Acknowledger,
-    id: BatchId,
+    waiting: Waiting,
     worst: AtomicU8,
+}
+
+/// Who is told.
+#[derive(Debug)]
+enum Waiting {
+    Stream(Acknowledger, BatchId),
+    #[cfg(test)]
+    Test(std::sync::mpsc::Sender<Delivery>),
 }
 
 impl Finalizer {
     /// For a batch of the stream: when the last clone is dropped, the worst delivery noted goes to the stream.
     pub(crate) fn new(acknowledger: Acknowledger, id: BatchId) -> Self {
         Self(Some(Arc::new(Pending {
-            acknowledger,
-            id,
+            waiting: Waiting::Stream(acknowledger, id),
             worst: AtomicU8::new(rank(Delivery::Delivered)),
         })))
     }
@@ -50,6 +56,17 @@ impl Finalizer {
     /// For an event that nobody waits for: a notice.
     pub(crate) fn none() -> Self {
         Self(None)
+    }
+
+    /// For a test: the worst delivery noted goes to the receiver when the last clone is dropped.
+    #[cfg(test)]
+    pub(crate) fn observed() -> (Self, std::sync::mpsc::Receiver<Delivery>) {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let pending = Pending {
+            waiting: Waiting::Test(sender),
+            worst: AtomicU8::new(rank(Delivery::Delivered)),
+        };
+        (Self(Some(Arc::new(pending))), receiver)
     }
 
     /// Notes what became of the event. The worst note of a batch counts.
@@ -67,7 +84,11 @@ impl Drop for Pending {
             1 => Delivery::Errored,
             _ => Delivery::Rejected,
         };
-        self.acknowledger.resolve(self.id, delivery);
+        match &self.waiting {
+            Waiting::Stream(acknowledger, id) => acknowledger.resolve(*id, delivery),
+            #[cfg(test)]
+            Waiting::Test(observer) => drop(observer.send(delivery)),
+        }
     }
 }
 

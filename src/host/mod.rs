@@ -4,5 +4,7 @@
 //! What it does not know, it refuses by name.
 
 pub(crate) mod channel;
+pub(crate) mod encoding;
 pub(crate) mod event;
 pub(crate) mod sinks;
+pub(crate) mod template;

@@ -127,7 +127,14 @@ mod tests {
 
     #[test]
     fn timestamp_keeps_every_nanosecond() {
-        for nanos in [0, 1, -1, 1_700_000_000_123_456_789, i64::MAX, i64::MIN + NANOS] {
+        for nanos in [
+            0,
+            1,
+            -1,
+            1_700_000_000_123_456_789,
+            i64::MAX,
+            i64::MIN + NANOS,
+        ] {
             let timestamp = Timestamp::from_nanos(nanos);
             assert!((0..1_000_000_000).contains(&timestamp.nanos));
             assert_eq!(timestamp.nanos(), Some(nanos));

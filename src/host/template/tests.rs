@@ -164,7 +164,7 @@ fn an_event_that_is_no_object_has_no_fields_but_a_root() {
 fn fields_and_kind_are_known_without_an_event() {
     let template = Template::parse("%Y {{ a }} {{ %b.c }}").unwrap();
     let fields: Vec<String> = template.fields().map(ToString::to_string).collect();
-    assert_eq!(fields, ["a", "%b.c"]);
+    assert_eq!(fields, [".a", "%b.c"]);
     assert!(template.is_dynamic());
     assert!(!Template::parse("100%% {{}}").unwrap().is_dynamic());
     assert!(!Template::parse("").unwrap().is_dynamic());

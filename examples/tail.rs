@@ -14,7 +14,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         match item {
             Item::Batch(batch) => {
                 for event in &batch.events {
-                    println!("{} {} {} {}", event.index, event.topic, event.event_type, event.key);
+                    println!(
+                        "{} {} {} {}",
+                        event.index, event.topic, event.event_type, event.key
+                    );
                 }
                 acknowledger.resolve(batch.id, Delivery::Delivered);
             }

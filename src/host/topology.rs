@@ -135,7 +135,7 @@ impl Topology {
     pub(crate) async fn run(self, stop: impl Future<Output = ()>) -> RunSummary {
         let follow = |source: &SourceNode| {
             let settings = source.settings.clone();
-            let shaper = Shaper::new(settings.redact(), settings.region().map(str::to_owned));
+            let shaper = Shaper::new(settings.redact(), settings.region());
             let shape = move |event: &Event| shaper.log_event(event);
             (EventStream::follow(settings), shape)
         };

@@ -3,7 +3,6 @@
 mod configurations;
 mod examples;
 mod recording;
-mod scratch;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +14,7 @@ use vrl::compiler::state::{ExternalEnv, RuntimeState};
 use vrl::compiler::{CompileConfig, Program, TargetValue, TimeZone, compile_with_external};
 use vrl::diagnostic::Formatter;
 use vrl::value::kind::Collection;
-use vrl::value::{Kind, KeyString, Secrets, Value};
+use vrl::value::{KeyString, Kind, Secrets, Value};
 
 /// Programs by the name of their file, with the topic that each reads. `other` reads every other topic.
 const PROGRAMS: [(&str, &str); 8] = [
@@ -155,15 +154,8 @@ fn check(event: &Value) -> Result<(), String> {
     if message.chars().count() >= 500 || message.contains('\n') {
         return Err(format!("`message` is long or not one line: {message:?}"));
     }
-    for (name, value) in event.as_object().expect("the event is an object") {
-        // Vector warns about every null in structured metadata, and about every label that is missing.
-        let flat = match value {
-            Value::Object(fields) if name.as_str() == "meta" => fields.values().all(is_scalar),
-            value => is_scalar(value),
-        };
-        if !flat {
-            return Err(format!("`{name}` is not flat: {value}"));
-        }
+    if !matches!(field(event, "meta"), Some(Value::Object(_))) {
+        return Err("`meta` is no object".to_owned());
     }
     let line = line(event);
     if line.len() > 4096 {
@@ -171,6 +163,21 @@ fn check(event: &Value) -> Result<(), String> {
     }
     if json_from_event(event).to_string().contains("hunter2") {
         return Err("a secret shows".to_owned());
+    }
+    Ok(())
+}
+
+/// What holds when the payload has the types that Nomad gives it: Loki's json parser passes over arrays, and Vector warns about
+/// every null in structured metadata.
+fn check_flat(event: &Value) -> Result<(), String> {
+    for (name, value) in event.as_object().expect("the event is an object") {
+        let flat = match value {
+            Value::Object(fields) if name.as_str() == "meta" => fields.values().all(is_scalar),
+            value => is_scalar(value),
+        };
+        if !flat {
+            return Err(format!("`{name}` is not flat: {value}"));
+        }
     }
     Ok(())
 }
@@ -200,13 +207,17 @@ fn programs_compile_for_a_source_that_declares_its_fields() {
         .with_known("Type", Kind::bytes())
         .with_known("Key", Kind::bytes())
         .with_known("Namespace", Kind::bytes())
-        .with_known("FilterKeys", Kind::array(Collection::from_unknown(Kind::bytes())).or_null())
+        .with_known(
+            "FilterKeys",
+            Kind::array(Collection::from_unknown(Kind::bytes())).or_null(),
+        )
         .with_known("Index", Kind::integer())
         .with_known("Payload", Kind::object(Collection::any()))
         .with_known("timestamp", Kind::timestamp())
         .with_known("nomad", Kind::object(nomad))
         .with_known("source_type", Kind::bytes());
-    let declared = ExternalEnv::new_with_kind(Kind::object(event), Kind::object(Collection::empty()));
+    let declared =
+        ExternalEnv::new_with_kind(Kind::object(event), Kind::object(Collection::empty()));
     for (name, _) in PROGRAMS {
         compile(name, &declared);
     }

@@ -9,10 +9,10 @@ use serde_json::json;
 use vrl::compiler::Program;
 use vrl::value::Value;
 
-use super::{PROGRAMS, check, event_from_json, field, line, program, root, run};
+use super::{PROGRAMS, check, check_flat, event_from_json, field, line, program, root, run};
 
 /// Events of the recording as the source makes them, but for redaction: the programs must not show secrets either way.
-pub(super) fn recorded_events() -> Vec<serde_json::Value> {
+fn recorded_events() -> Vec<serde_json::Value> {
     let file = File::open(root().join("tests/fixtures/nomad-1.11.3-events.ndjson.gz")).unwrap();
     let mut events = Vec::new();
     for line in BufReader::new(GzDecoder::new(file)).lines() {
@@ -32,7 +32,7 @@ pub(super) fn recorded_events() -> Vec<serde_json::Value> {
     events
 }
 
-pub(super) fn program_for(topic: &str) -> &'static str {
+fn program_for(topic: &str) -> &'static str {
     PROGRAMS
         .iter()
         .find(|(_, of)| *of == topic)
@@ -52,7 +52,7 @@ fn every_recorded_event_becomes_one_small_line_without_secrets() {
     for event in &events {
         let name = program_for(event["Topic"].as_str().unwrap());
         let output = run(&programs[name], event_from_json(event))
-            .and_then(|output| check(&output).map(|()| output))
+            .and_then(|output| check(&output).and(check_flat(&output)).map(|()| output))
             .unwrap_or_else(|problem| panic!("{name}.vrl: {problem}\n{event}"));
 
         for (ours, theirs) in [("topic", "Topic"), ("type", "Type"), ("index", "Index")] {
@@ -68,7 +68,13 @@ fn every_recorded_event_becomes_one_small_line_without_secrets() {
         };
         assert_eq!(field(&output, "namespace"), Some(&Value::from(namespace)));
         if name == "allocation" {
-            for of_the_talk in ["desired_status", "job_id", "name", "node_name", "task_group"] {
+            for of_the_talk in [
+                "desired_status",
+                "job_id",
+                "name",
+                "node_name",
+                "task_group",
+            ] {
                 assert!(field(&output, of_the_talk).is_some(), "{of_the_talk}");
             }
         }
@@ -76,7 +82,10 @@ fn every_recorded_event_becomes_one_small_line_without_secrets() {
     }
 
     // Shown with `cargo test -- --nocapture`.
-    println!("{:<12} {:>6} {:>6} {:>6} {:>6}", "program", "lines", "mean", "p99", "max");
+    println!(
+        "{:<12} {:>6} {:>6} {:>6} {:>6}",
+        "program", "lines", "mean", "p99", "max"
+    );
     for (name, sizes) in &mut sizes {
         sizes.sort_unstable();
         let mean = sizes.iter().sum::<usize>() / sizes.len();

@@ -6,6 +6,8 @@ pub mod options;
 pub mod payload;
 pub mod position;
 pub mod stream;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use event::{Batch, BatchId, Event, Origin, RaftIndex};
 pub use options::{OptionError, Options, Settings, StartAt};

@@ -7,7 +7,7 @@
 //!
 //! It does not imitate: compression, TLS, blocking queries, pagination and filters of the lists, rights finer than one token and
 //! [denied paths](FakeNomad::deny), and what a real agent makes of parameters that its shared parser refuses (a negative `index`
-//! is a plain 400 here).
+//! is a plain 400 here). Its sockets are real, so it is not for a paused clock: that would run ahead of them.
 //!
 //! # Examples
 //!
@@ -32,6 +32,7 @@
 //! ```
 
 mod builder;
+mod handle;
 mod history;
 mod line;
 mod lists;
@@ -54,17 +55,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::testing::DeadlinePassed;
 use crate::testing::recording::HEARTBEAT;
 use line::Line;
-use script::Command;
 use state::Shared;
 use version::Answer;
 
 pub use builder::FakeNomadBuilder;
+pub use handle::StreamHandle;
 pub use line::{BatchText, EventText, KeyOrder, LineError};
 pub use request::SeenRequest;
 pub use script::{Fault, Point, Script};
@@ -331,10 +332,8 @@ impl FakeNomad {
         let state = self.shared.state();
         let streams = state.streams.iter();
         streams
-            .map(|(&id, stream)| StreamHandle {
-                id,
-                commands: stream.commands.clone(),
-                shared: Arc::clone(&self.shared),
+            .map(|(&id, stream)| {
+                StreamHandle::new(id, stream.commands.clone(), Arc::clone(&self.shared))
             })
             .collect()
     }
@@ -434,76 +433,6 @@ impl std::fmt::Debug for FakeNomad {
         f.debug_struct("FakeNomad")
             .field("address", &self.address)
             .field("settings", &self.shared.settings)
-            .finish_non_exhaustive()
-    }
-}
-
-/// One stream of a fake, to look at and to disturb.
-#[derive(Clone)]
-pub struct StreamHandle {
-    id: u64,
-    commands: mpsc::Sender<Command>,
-    shared: Arc<Shared>,
-}
-
-impl StreamHandle {
-    /// Whether neither side has closed it.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        let state = self.shared.state();
-        state
-            .streams
-            .get(&self.id)
-            .is_some_and(|stream| stream.open)
-    }
-
-    /// Batches handed to its socket, heartbeats not counted.
-    #[must_use]
-    pub fn batches_sent(&self) -> u64 {
-        let state = self.shared.state();
-        state
-            .streams
-            .get(&self.id)
-            .map_or(0, |stream| stream.batches)
-    }
-
-    /// The index of the last of them.
-    #[must_use]
-    pub fn last_index_sent(&self) -> Option<u64> {
-        let state = self.shared.state();
-        state
-            .streams
-            .get(&self.id)
-            .and_then(|stream| stream.last_index)
-    }
-
-    /// Lets a fault happen now, in the middle of a line if one is being written. Nothing happens to a stream that has ended.
-    pub fn inject(&self, fault: Fault) {
-        self.tell(Command::Fault(fault));
-    }
-
-    /// Lets a fault happen in the middle of the next line, heartbeat or batch.
-    pub fn inject_in_next_line(&self, fault: Fault) {
-        self.tell(Command::InNextLine(fault));
-    }
-
-    /// Goes on after [`Fault::Stall`].
-    pub fn resume(&self) {
-        self.tell(Command::Resume);
-    }
-
-    fn tell(&self, command: Command) {
-        // Full: the stream has sixteen orders that it could not obey yet. Closed: it has ended. Neither needs one more.
-        let _ = self.commands.try_send(command);
-    }
-}
-
-impl std::fmt::Debug for StreamHandle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StreamHandle")
-            .field("id", &self.id)
-            .field("open", &self.is_open())
-            .field("batches_sent", &self.batches_sent())
             .finish_non_exhaustive()
     }
 }

@@ -77,8 +77,10 @@ async fn serve(socket: TcpStream, shared: &Shared) {
             After::KeepOpen => {}
             After::Close => return,
             After::Reset => {
-                let socket: &TcpStream = connection.writer.as_ref();
-                let _ = socket.set_zero_linger();
+                // The writing half would say a proper goodbye if it were dropped by itself.
+                if let Ok(socket) = connection.reader.reunite(connection.writer) {
+                    let _ = socket.set_zero_linger();
+                }
                 return;
             }
         }

@@ -105,7 +105,7 @@ async fn run(
     first_line_delay: std::time::Duration,
 ) -> Result<std::convert::Infallible, Ended> {
     wire.bytes(head.as_bytes()).await?;
-    sleep(first_line_delay).await;
+    wire.pause(first_line_delay).await?;
     wire.line(HEARTBEAT).await?;
 
     let period = lines.shared.settings.heartbeat;

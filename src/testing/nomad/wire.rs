@@ -99,7 +99,7 @@ impl Wire<'_> {
         let end = match (self.chunked, fault.ends_the_body()) {
             (_, true) => framed.len(),
             (false, false) => at,
-            (true, false) => framed.len() - after.len() - CHUNK_END.len(),
+            (true, false) => framed.len().saturating_sub(after.len() + CHUNK_END.len()),
         };
         let (now, later) = framed.split_at_checked(end).unwrap_or((&framed, &[]));
         self.bytes(now).await?;
@@ -144,6 +144,18 @@ impl Wire<'_> {
             biased;
             command = self.commands.recv() => self.obey(command),
             gone = discard(self.reader, self.client_closed) => self.client_gone(gone),
+        }
+    }
+
+    /// Waits for `delay` while a test or the client may end the stream.
+    pub(super) async fn pause(&mut self, delay: Duration) -> Result<(), Ended> {
+        let deadline = Instant::now() + delay;
+        loop {
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(deadline) => return Ok(()),
+                interrupted = self.interrupted() => interrupted?,
+            }
         }
     }
 

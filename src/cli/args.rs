@@ -6,7 +6,12 @@ use clap::{Parser, Subcommand};
 
 /// Nomad's events into Vector's pipelines and Grafana Loki, losing nothing silently.
 #[derive(Debug, Parser)]
-#[command(name = "nomad-events", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "nomad-events",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
 #[command(after_help = "\
 Exit codes: 0 done, 1 failed while running, 2 wrong arguments, 75 stopped before every event was answered for, \
 78 wrong configuration, 130 second stop signal.
@@ -24,9 +29,9 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run a configuration until stopped by SIGTERM or Ctrl-C
-    Run(ConfigArgs),
+    Run(RunArgs),
     /// Check a configuration: programs are compiled, nothing is connected to
-    Validate(ConfigArgs),
+    Validate(ValidateArgs),
     /// Show what happens in a cluster, one line for each event
     Tail(TailArgs),
     /// Run the shipped configuration on recorded events of a real cluster; needs nothing else
@@ -34,10 +39,17 @@ pub(super) enum Command {
 }
 
 #[derive(Debug, clap::Args)]
-pub(super) struct ConfigArgs {
-    /// A configuration file of Vector, in TOML
-    #[arg(long, short, value_name = "FILE", default_value = "config/vector.toml")]
+pub(super) struct RunArgs {
+    /// A configuration file as Vector reads it, in TOML
+    #[arg(long, short, value_name = "FILE")]
     pub(super) config: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ValidateArgs {
+    /// Configuration files, each checked by itself
+    #[arg(value_name = "FILE", required = true)]
+    pub(super) files: Vec<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

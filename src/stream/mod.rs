@@ -25,7 +25,7 @@ use crate::options::Settings;
 use crate::position::{Delivery, Positions};
 use driver::Driver;
 pub use liveness::Liveness;
-use notice::Notice;
+use notice::{Notice, Status};
 use outbox::Outbox;
 
 /// What comes out of an [`EventStream`].
@@ -65,6 +65,12 @@ impl Acknowledger {
     /// Until then its text counts in `queue_bytes`: a host that answers nothing stops the stream.
     pub fn resolve(&self, id: BatchId, delivery: Delivery) {
         self.outbox.resolve(id, delivery);
+    }
+
+    /// How the stream is at this moment: what its `Status` notice would say.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.outbox.status(tokio::time::Instant::now())
     }
 }
 

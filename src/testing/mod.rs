@@ -1,4 +1,10 @@
-//! Stand-ins for the servers on both sides: what our tests and the command `demo` talk to instead of a cluster.
+//! Scripted servers and recorded events, for our own tests, for the demo, and for the tests of whoever builds on the engine.
+//!
+//! Nothing here uses the engine's own parsing: the fakes are the oracle that it is judged by.
 
-/// A Loki that takes pushes, remembers them and fails on demand.
+pub mod deadline;
 pub mod loki;
+pub mod nomad;
+pub mod recording;
+
+pub use deadline::{DeadlinePassed, eventually};

@@ -2,4 +2,6 @@
 
 // `cfg(test)` tells clippy that what is not a test itself may unwrap, too.
 #[cfg(test)]
+mod following;
+#[cfg(test)]
 mod programs;

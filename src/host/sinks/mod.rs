@@ -1,5 +1,7 @@
 //! Where events leave the process.
 
+pub(crate) mod loki;
+
 use std::future::Future;
 use std::pin::Pin;
 

@@ -50,6 +50,8 @@ pub struct FakeLokiOptions {
     pub kept_entries: usize,
     /// Whether `GET /ready` says 200 rather than 503.
     pub ready: bool,
+    /// Where to listen; `None` is a free loopback port.
+    pub address: Option<SocketAddr>,
     authorization: Option<Authorization>,
 }
 
@@ -88,13 +90,14 @@ impl FakeLoki {
         Self::start_with(FakeLokiOptions::default()).await
     }
 
-    /// Starts one with options on a free loopback port, on the current Tokio runtime.
+    /// Starts one with options, on the current Tokio runtime.
     ///
     /// # Errors
     ///
     /// When the port cannot be opened.
     pub async fn start_with(options: FakeLokiOptions) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let listener = TcpListener::bind(options.address.unwrap_or(any_port)).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared::new(options));
         let server = tokio::spawn(server::serve(listener, Arc::clone(&shared))).abort_handle();
@@ -235,6 +238,13 @@ impl FakeLokiOptions {
         self
     }
 
+    /// Sets where to listen: for a Loki that comes back at the address of an earlier one.
+    #[must_use]
+    pub fn with_address(mut self, address: SocketAddr) -> Self {
+        self.address = Some(address);
+        self
+    }
+
     /// Answers 401 to whoever does not show this user and password.
     #[must_use]
     pub fn with_basic_auth(mut self, user: &str, password: &str) -> Self {
@@ -255,6 +265,7 @@ impl Default for FakeLokiOptions {
         Self {
             kept_entries: DEFAULT_KEPT_ENTRIES,
             ready: true,
+            address: None,
             authorization: None,
         }
     }

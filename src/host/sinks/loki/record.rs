@@ -1,0 +1,129 @@
+//! Turns an event into a finished entry with the labels of its stream.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use chrono::Utc;
+use vrl::path::OwnedTargetPath;
+
+use crate::host::encoding::Encoder;
+use crate::host::event::LogEvent;
+use crate::host::template::{self, TIMESTAMP, Template};
+use crate::loki_push::{Entry, Timestamp};
+use crate::position::Delivery;
+
+use super::batch::Unsettled;
+use super::labels::{LabelSet, Labels, Metadata};
+use super::telemetry::Telemetry;
+
+/// Size of the buffer that lines are encoded into; when it is full, `BytesMut` takes another of that size. A buffer lives as long
+/// as any of its lines.
+const ARENA_BYTES: usize = 64 * 1024;
+
+/// Room that is left for a line before it is encoded, so that most lines do not move the buffer in the middle.
+const LINE_BYTES: usize = 1024;
+
+/// An event that is ready to be sent.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) labels: Arc<LabelSet>,
+    pub(super) entry: Entry,
+    pub(super) finalizer: Unsettled,
+}
+
+/// What the options say about single events.
+#[derive(Debug)]
+pub(super) struct RecordOptions {
+    pub(super) labels: Vec<(Template, Template)>,
+    pub(super) structured_metadata: Vec<(Template, Template)>,
+    pub(super) encoder: Encoder,
+    pub(super) remove_label_fields: bool,
+    pub(super) remove_structured_metadata_fields: bool,
+    pub(super) remove_timestamp: bool,
+}
+
+/// Encodes events one after the other.
+#[derive(Debug)]
+pub(super) struct RecordBuilder {
+    labels: Labels,
+    metadata: Metadata,
+    encoder: Encoder,
+    /// Removed once the labels are known, so structured metadata cannot use them: as in Vector.
+    label_fields: Vec<OwnedTargetPath>,
+    metadata_fields: Vec<OwnedTargetPath>,
+    remove_timestamp: bool,
+    arena: BytesMut,
+    telemetry: Telemetry,
+}
+
+impl RecordBuilder {
+    pub(super) fn new(options: RecordOptions, telemetry: Telemetry) -> Self {
+        let fields = |templates: &[(Template, Template)], remove: bool| {
+            let values = templates.iter().filter(|_| remove).map(|(_, value)| value);
+            values.flat_map(Template::fields).cloned().collect()
+        };
+        Self {
+            label_fields: fields(&options.labels, options.remove_label_fields),
+            metadata_fields: fields(
+                &options.structured_metadata,
+                options.remove_structured_metadata_fields,
+            ),
+            labels: Labels::new(options.labels),
+            metadata: Metadata::new(options.structured_metadata),
+            encoder: options.encoder,
+            remove_timestamp: options.remove_timestamp,
+            arena: BytesMut::with_capacity(ARENA_BYTES),
+            telemetry,
+        }
+    }
+
+    /// Encodes an event. `None` when it cannot be sent; its finalizer knows, and it is counted.
+    pub(super) fn build(&mut self, mut event: LogEvent) -> Option<Record> {
+        let finalizer = Unsettled::new(std::mem::take(&mut event.finalizer));
+        let labels = self.labels.of(&event, &self.telemetry);
+        for path in &self.label_fields {
+            template::remove(&mut event, path);
+        }
+        self.arena.reserve(LINE_BYTES);
+        let structured_metadata = self.metadata.of(&event, &mut self.arena, &self.telemetry);
+        for path in &self.metadata_fields {
+            template::remove(&mut event, path);
+        }
+
+        let time = template::timestamp(&event.value).copied();
+        let Some(nanos) = time.unwrap_or_else(Utc::now).timestamp_nanos_opt() else {
+            finalizer.settle(Delivery::Errored);
+            self.telemetry.time_out_of_range();
+            return None;
+        };
+        if self.remove_timestamp
+            && let Some(fields) = event.value.as_object_mut()
+        {
+            fields.remove(TIMESTAMP);
+        }
+
+        if let Err(error) = self.encoder.encode(&mut event.value, &mut self.arena) {
+            self.arena.clear();
+            finalizer.settle(Delivery::Rejected);
+            self.telemetry.rejected(1, &error);
+            return None;
+        }
+        Some(Record {
+            labels,
+            entry: Entry {
+                timestamp: Some(Timestamp::from_nanos(nanos)),
+                line: utf8(self.arena.split().freeze()),
+                structured_metadata,
+            },
+            finalizer,
+        })
+    }
+}
+
+/// The codec `text` passes on whatever bytes there are, Loki takes UTF-8 alone.
+fn utf8(line: Bytes) -> Bytes {
+    match String::from_utf8_lossy(&line) {
+        std::borrow::Cow::Borrowed(_) => line,
+        std::borrow::Cow::Owned(text) => Bytes::from(text),
+    }
+}

@@ -1,17 +1,30 @@
 //! Moves the times in a line of JSON, and nothing else.
 //!
-//! A scan of the bytes, no parser: a demo shifts 7 MB before its first event, and every byte that is not a time must stay as
+//! A search in the bytes, no parser: a demo shifts 7 MB before its first event, and every byte that is not a time must stay as
 //! Nomad wrote it.
 
 use std::io::Write;
 use std::ops::RangeInclusive;
+use std::sync::LazyLock;
 
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 use jiff::{SignedDuration, Timestamp};
-use memchr::memchr2;
+use regex::bytes::Regex;
 
 use super::NANOS_PER_SECOND;
+
+/// What can be a time: nanoseconds under a key like `ModifyTime`, seconds under one like `StatusUpdatedAt`, a string that is all
+/// RFC 3339.
+///
+/// Quotes inside a JSON string are escaped, so neither `Time":` nor the quotes around a date are ever found in one. Digits and key
+/// together: a hash of 19 digits has no such key, a duration not so many digits.
+static CANDIDATE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(
+        r#"(?-u)Time":\d{19}|At":\d{10}|"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)""#,
+    )
+    .expect("the pattern is a constant, and tested")
+});
 
 /// How far from the recording a value may be and still be one of its times. Deadlines and token expiries lie ahead of it, zero
 /// times (`0001-01-01T00:00:00Z`, `0`) and dates in a job's own text far from it.
@@ -19,12 +32,6 @@ const WINDOW_SECONDS: i64 = 366 * 24 * 3600;
 
 /// Length of `2026-11-22T10:31:06`, the part of an RFC 3339 time that whole seconds change.
 const DATE_AND_TIME: usize = 19;
-
-/// Digits of nanoseconds since 1970, from the year 2001 to 2262.
-const NANOSECOND_DIGITS: usize = 19;
-
-/// Digits of seconds since 1970, from the year 2001 to 2286.
-const SECOND_DIGITS: usize = 10;
 
 /// A move by a whole number of seconds of all times near a recording.
 pub(super) struct Shift {
@@ -45,58 +52,42 @@ impl Shift {
     /// Appends `line` to `out`, its times moved.
     pub(super) fn line(&self, line: &[u8], out: &mut Vec<u8>) {
         let mut copied = 0;
-        let mut at = 0;
-        let mut key: &[u8] = b"";
-        while let Some(&byte) = line.get(at) {
-            let start = match byte {
-                b'"' => at + 1,
-                b'-' | b'0'..=b'9' => at,
-                _ => {
-                    at += 1;
-                    continue;
+        for candidate in CANDIDATE.find_iter(line) {
+            let found = candidate.as_bytes();
+            let after = line.get(candidate.end());
+            let (start, length, moved) = match found {
+                [b'"', time @ ..] => {
+                    // The key of a map is a name.
+                    if after == Some(&b':') {
+                        continue;
+                    }
+                    let time = time.get(..DATE_AND_TIME).unwrap_or_default();
+                    (candidate.start() + 1, DATE_AND_TIME, self.date(time))
                 }
-            };
-            let is_text = byte == b'"';
-            let end = if is_text {
-                text_end(line, start)
-            } else {
-                number_end(line, start)
-            };
-            let token = line.get(start..end).unwrap_or_default();
-            at = if is_text { end + 1 } else { end };
-
-            if is_text && line.get(at) == Some(&b':') {
-                key = token;
-                continue;
-            }
-            let moved_len = if is_text { DATE_AND_TIME } else { token.len() };
-            let moved = if is_text {
-                self.text(token)
-            } else {
-                self.number(key, token)
+                [key, ..] => {
+                    if matches!(after, Some(b'0'..=b'9' | b'.' | b'e' | b'E')) {
+                        continue;
+                    }
+                    let digits = found.rsplit(|&byte| byte == b':').next();
+                    let digits = digits.unwrap_or_default();
+                    let scale = if *key == b'T' { NANOS_PER_SECOND } else { 1 };
+                    let start = candidate.end() - digits.len();
+                    (start, digits.len(), self.number(digits, scale))
+                }
+                [] => continue,
             };
             if let Some(moved) = moved {
                 out.extend_from_slice(line.get(copied..start).unwrap_or_default());
                 out.extend_from_slice(&moved);
-                copied = start + moved_len;
+                copied = start + length;
             }
         }
         out.extend_from_slice(line.get(copied..).unwrap_or_default());
     }
 
-    /// The moved number, if `token` under `key` is nanoseconds (`ModifyTime`, `Time`, ...) or seconds (`StatusUpdatedAt`).
-    ///
-    /// Length, key and window together: a hash of 19 digits has no such key, a duration is far from the window.
-    fn number(&self, key: &[u8], token: &[u8]) -> Option<Vec<u8>> {
-        let (scale, suffix): (i64, &[u8]) = match token.len() {
-            NANOSECOND_DIGITS => (NANOS_PER_SECOND, b"Time"),
-            SECOND_DIGITS => (1, b"At"),
-            _ => return None,
-        };
-        if !key.ends_with(suffix) {
-            return None;
-        }
-        let value: i64 = std::str::from_utf8(token).ok()?.parse().ok()?;
+    /// The moved number, of `scale` to a second, if it is near the recording.
+    fn number(&self, digits: &[u8], scale: i64) -> Option<Vec<u8>> {
+        let value: i64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
         if !self.window.contains(&(value / scale)) {
             return None;
         }
@@ -104,19 +95,10 @@ impl Shift {
         Some(moved.to_string().into_bytes())
     }
 
-    /// The moved date and time, if all of `token` is an RFC 3339 time; its fraction and offset stay.
-    fn text(&self, token: &[u8]) -> Option<Vec<u8>> {
-        // Nearly every string fails here, on its length or one byte.
-        if !(20..=35).contains(&token.len()) || token.get(10) != Some(&b'T') {
-            return None;
-        }
-        let text = std::str::from_utf8(token).ok()?;
-        let (local, rest) = text.split_at_checked(DATE_AND_TIME)?;
-        if !is_fraction_and_offset(rest) {
-            return None;
-        }
+    /// The moved date and time, if it is near the recording.
+    fn date(&self, local: &[u8]) -> Option<Vec<u8>> {
         // As if the offset were zero: moving by seconds is the same at any offset.
-        let local: DateTime = local.parse().ok()?;
+        let local: DateTime = std::str::from_utf8(local).ok()?.parse().ok()?;
         let second = Offset::UTC.to_timestamp(local).ok()?.as_second();
         if !self.window.contains(&second) {
             return None;
@@ -142,50 +124,6 @@ impl Shift {
     }
 }
 
-/// Where the string that begins at `start`, after its quote, has its closing quote.
-fn text_end(line: &[u8], start: usize) -> usize {
-    let mut at = start;
-    while let Some(found) = line.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
-        at += found;
-        if line.get(at) == Some(&b'"') {
-            return at;
-        }
-        at += 2;
-    }
-    line.len()
-}
-
-/// Where the number that begins at `start` ends.
-fn number_end(line: &[u8], start: usize) -> usize {
-    let rest = line.get(start..).unwrap_or_default();
-    let length = rest
-        .iter()
-        .position(|byte| !matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'))
-        .unwrap_or(rest.len());
-    start + length
-}
-
-/// Whether `text` is what may follow the seconds: `Z`, `.803665669Z`, `-04:00`, `.5+05:30`.
-fn is_fraction_and_offset(text: &str) -> bool {
-    let offset = match text.strip_prefix('.') {
-        None => text,
-        Some(fraction) => {
-            let offset = fraction.trim_start_matches(|c: char| c.is_ascii_digit());
-            if !(1..=9).contains(&(fraction.len() - offset.len())) {
-                return false;
-            }
-            offset
-        }
-    };
-    match offset.as_bytes() {
-        [b'Z'] => true,
-        [b'+' | b'-', h1, h2, b':', m1, m2] => {
-            [h1, h2, m1, m2].iter().all(|digit| digit.is_ascii_digit())
-        }
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,8 +146,8 @@ mod tests {
                 r#"{"ModifyTime":1795347066358977475}"#,
             ),
             (
-                r#"{"Time": 1795343466358977475 }"#,
-                r#"{"Time": 1795347066358977475 }"#,
+                r#"[{"Time":1795343466358977475}]"#,
+                r#"[{"Time":1795347066358977475}]"#,
             ),
             (
                 r#"{"StatusUpdatedAt":1795343466,"X":1}"#,

@@ -1,5 +1,7 @@
 //! Compares what Loki holds with what it must hold. Pure: needs no server.
 
+pub(crate) mod shape;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -7,33 +9,7 @@ use serde_json::Value;
 
 use super::expect::{Expected, When};
 use super::loki::Entry;
-
-/// Topic of what the program says about the stream itself; not on the wire, so not judged.
-const NOTICES: &str = "NomadEvents";
-
-/// Labels that every entry has, besides those that only some have.
-const LABELS: [&str; 3] = ["namespace", "topic", "type"];
-/// Labels that an entry may have too: Loki makes this one up where the sender sets none.
-const OTHER_LABELS: [&str; 1] = ["service_name"];
-
-/// Where an entry says whose event it is: fields of its line or of its structured metadata, the first that is there counts.
-pub(crate) const KEY_FIELDS: [(&str, &[&str]); 6] = [
-    ("Allocation", &["alloc_id"]),
-    ("Deployment", &["deployment_id"]),
-    ("Evaluation", &["eval_id"]),
-    ("Job", &["job_id"]),
-    ("Node", &["node_id"]),
-    ("Service", &["service_id"]),
-];
-
-/// Integers of payloads that must be in the line unchanged, where the line has them.
-const INTEGERS: [(&str, &str); 5] = [
-    ("create_index", "CreateIndex"),
-    ("modify_index", "ModifyIndex"),
-    ("job_modify_index", "JobModifyIndex"),
-    ("job_version", "JobVersion"),
-    ("version", "Version"),
-];
+use shape::{LABELS, NOTICES, Shape, TEXTS};
 
 /// How far the program's moment of receipt may be from ours.
 const RECEIPT_APART: i64 = 5_000_000_000;
@@ -44,7 +20,7 @@ pub(crate) struct Identity {
     topic: String,
     event_type: String,
     index: u64,
-    key: String,
+    key: Vec<String>,
 }
 
 /// Something that is wrong.
@@ -58,8 +34,8 @@ pub(crate) enum Finding {
     Time { expected: String, nanos: i64 },
     /// An entry whose labels are not those of its event.
     Labels { expected: String, entry: String },
-    /// An entry whose line has another number than the payload.
-    Number { expected: String, field: String },
+    /// An entry whose line has another value than the payload.
+    Value { expected: String, field: String },
     /// An entry that cannot be understood.
     Entry { problem: String, entry: String },
     /// Two entries with the same id.
@@ -73,7 +49,7 @@ impl fmt::Display for Finding {
             Self::Unexpected(entry) => write!(f, "unexpected: {entry}"),
             Self::Time { expected, nanos } => write!(f, "time {nanos}: {expected}"),
             Self::Labels { expected, entry } => write!(f, "labels of {entry}: {expected}"),
-            Self::Number { expected, field } => write!(f, "number {field}: {expected}"),
+            Self::Value { expected, field } => write!(f, "value of {field}: {expected}"),
             Self::Entry { problem, entry } => write!(f, "{problem}: {entry}"),
             Self::EventId(id) => write!(f, "event_id {id} is there twice"),
         }
@@ -85,7 +61,6 @@ struct Found<'a> {
     entry: &'a Entry,
     line: Value,
     identity: Identity,
-    namespace: String,
     event_id: String,
 }
 
@@ -166,23 +141,21 @@ fn compare(expected: Vec<&Expected>, mut found: Vec<Found<'_>>) -> Vec<Finding> 
 
 impl Identity {
     fn of(expected: &Expected) -> Self {
+        let event = &expected.event;
+        let shape = Shape::of(&event.topic).expect("a topic that was asked for");
         Self {
-            topic: expected.event.topic.clone(),
-            event_type: expected.event.event_type.clone(),
-            index: expected.event.index,
-            key: expected.event.key.clone(),
+            topic: event.topic.clone(),
+            event_type: event.event_type.clone(),
+            index: event.index,
+            key: shape.key_on_wire(event),
         }
     }
 }
 
 impl<'a> Found<'a> {
+    /// Reads an entry; says what is wrong with it whatever its event.
     fn read(entry: &'a Entry) -> Result<Self, String> {
-        let labels: BTreeSet<&str> = entry.labels.keys().map(String::as_str).collect();
-        let without_others: BTreeSet<&str> = labels
-            .into_iter()
-            .filter(|label| !OTHER_LABELS.contains(label))
-            .collect();
-        if without_others != BTreeSet::from(LABELS) {
+        if !entry.labels.keys().eq(LABELS) {
             return Err(format!("not the labels {LABELS:?}"));
         }
         let line: Value =
@@ -199,17 +172,27 @@ impl<'a> Found<'a> {
                 return Err(format!("{label} is not the same in the line"));
             }
         }
+        for field in TEXTS {
+            text(field)?;
+        }
+        // The entry has its timestamp; one in the line would make two copies of one event differ.
+        if line.get("timestamp").is_some() {
+            return Err("the line has a time".to_owned());
+        }
         let topic = text("topic")?;
+        let shape = Shape::of(&topic).ok_or_else(|| format!("topic {topic} was not asked for"))?;
+        if shape::metadata(shape, &line) != shape::sent_metadata(entry) {
+            return Err("structured metadata is not that of the line".to_owned());
+        }
         Ok(Self {
             identity: Identity {
-                key: key(&topic, &line, entry)?,
+                key: shape.key_in_line(&line),
                 event_type: text("type")?,
                 index: line["index"]
                     .as_u64()
                     .ok_or("no integer index in the line")?,
                 topic,
             },
-            namespace: text("namespace")?,
             event_id: text("event_id")?,
             entry,
             line,
@@ -225,47 +208,26 @@ impl<'a> Found<'a> {
                 nanos: self.entry.nanos,
             });
         }
-        if self.namespace != expected.namespace_label() {
+        if self.line["namespace"] != expected.namespace_label()
+            || self.line["service_name"] != shape::SERVICE_NAME
+        {
             faults.push(Finding::Labels {
                 expected: expected.to_string(),
                 entry: show(self.entry),
             });
         }
-        let object = expected.event.payload.as_object();
-        let object = object.and_then(|payload| payload.values().find(|value| value.is_object()));
-        for (field, original) in INTEGERS {
-            let (Some(sent), Some(original)) = (
-                self.line.get(field),
-                object.and_then(|object| object.get(original)),
-            ) else {
-                continue;
-            };
-            if sent != original {
-                faults.push(Finding::Number {
+        let shape = Shape::of(&expected.event.topic);
+        for (field, path) in shape.into_iter().flat_map(|shape| shape.copied) {
+            let (line, wire) = (&self.line[field], shape::on_wire(&expected.event, path));
+            if !shape::same(line, wire) {
+                faults.push(Finding::Value {
                     expected: expected.to_string(),
-                    field: format!("{field} {sent} for {original}"),
+                    field: format!("{field}: {line} for {wire}"),
                 });
             }
         }
         faults
     }
-}
-
-fn key(topic: &str, line: &Value, entry: &Entry) -> Result<String, String> {
-    let fields = KEY_FIELDS
-        .iter()
-        .find(|(name, _)| *name == topic)
-        .map(|(_, fields)| *fields)
-        .ok_or_else(|| format!("topic {topic} was not asked for"))?;
-    let in_line = fields.iter().find_map(|field| line[field].as_str());
-    let in_metadata = || {
-        let mut values = fields.iter().filter_map(|field| entry.metadata.get(*field));
-        values.next().map(String::as_str)
-    };
-    in_line
-        .or_else(in_metadata)
-        .map(str::to_owned)
-        .ok_or_else(|| format!("none of {fields:?} in line or metadata"))
 }
 
 fn is_when(nanos: i64, when: When) -> bool {

@@ -64,22 +64,18 @@ pub(crate) fn prepare(nomad: &NomadServer) {
 /// `pause` waits until nothing has happened for more than ten seconds. What comes next then has old times or none, as on a
 /// cluster where little happens.
 pub(crate) fn play(nomad: &NomadServer, pause: impl Fn()) -> Phases {
-    let pause = |_: &NomadServer| pause();
-    let parts: [(&str, &dyn Fn(&NomadServer)); 5] = [
-        ("jobs of every kind", &run_jobs),
-        ("update", &update_web),
-        ("drain and back", &drain_and_back),
-        ("pause", &pause),
-        ("stop and purge", &stop_everything),
-    ];
-    parts
-        .into_iter()
-        .map(|(name, part)| {
-            let started = Instant::now();
-            part(nomad);
-            (name, started.elapsed())
-        })
-        .collect()
+    let mut phases = Vec::new();
+    let mut timed = |name, phase: &dyn Fn()| {
+        let started = Instant::now();
+        phase();
+        phases.push((name, started.elapsed()));
+    };
+    timed("jobs of every kind", &|| run_jobs(nomad));
+    timed("update", &|| update_web(nomad));
+    timed("drain and back", &|| drain_and_back(nomad));
+    timed("pause", &pause);
+    timed("stop and purge", &|| stop_everything(nomad));
+    phases
 }
 
 fn run_jobs(nomad: &NomadServer) {

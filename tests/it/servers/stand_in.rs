@@ -2,12 +2,10 @@
 //!
 //! It proves that the judge accepts what is right, and gives the tests of the judge something to spoil.
 
-use std::collections::BTreeMap;
-
 use serde_json::json;
 
 use super::expect::{Expected, When};
-use super::judge::KEY_FIELDS;
+use super::judge::shape::{self, Shape};
 use super::loki::Entry;
 
 /// An entry for every shipped event.
@@ -22,30 +20,30 @@ pub(crate) fn entries(expected: &[Expected]) -> Vec<Entry> {
 
 fn entry(number: usize, expected: &Expected) -> Entry {
     let event = &expected.event;
+    let shape = Shape::of(&event.topic).expect("a topic that was asked for");
     let labels = [
         ("namespace", expected.namespace_label()),
+        ("service_name", shape::SERVICE_NAME),
         ("topic", &event.topic),
         ("type", &event.event_type),
     ];
-    let key_field = KEY_FIELDS
-        .iter()
-        .find(|(topic, _)| *topic == event.topic)
-        .map_or("key", |(_, fields)| fields[0]);
-    let object = event.payload[&event.topic].clone();
     let mut line = json!({
         "index": event.index,
         "event_id": format!("{number:032x}"),
-        "create_index": object["CreateIndex"],
-        "modify_index": object["ModifyIndex"],
+        "level": "info",
+        "message": "a stand-in",
     });
     for (label, value) in labels {
         line[label] = json!(value);
+    }
+    for (field, path) in shape.key.iter().chain(shape.copied) {
+        line[field] = shape::on_wire(event, path).clone();
     }
     Entry {
         labels: labels
             .map(|(label, value)| (label.to_owned(), value.to_owned()))
             .into(),
-        metadata: BTreeMap::from([(key_field.to_owned(), event.key.clone())]),
+        metadata: shape::metadata(shape, &line),
         nanos: match expected.when {
             When::Payload(nanos) | When::Carried(nanos) | When::Receipt(nanos) => nanos,
             When::CarriedOrReceipt { carried, .. } => carried,

@@ -19,10 +19,9 @@ fn case() -> (Vec<Expected>, Vec<Entry>) {
             received: 1_795_343_700_000_000_000,
         })
         .collect();
-    let asked_for = |topic: &str| KEY_FIELDS.iter().any(|(name, _)| *name == topic);
     let mut expected: Vec<Expected> = expected(&lines)
         .into_iter()
-        .filter(|expected| asked_for(&expected.event.topic))
+        .filter(|expected| Shape::of(&expected.event.topic).is_some())
         .collect();
     // The same job is sometimes reported twice at one index, with another status.
     let job = expected
@@ -178,13 +177,17 @@ fn wrong_type_makes_one_missing_and_one_unexpected() {
 
 #[test]
 fn entry_that_contradicts_itself_is_found() {
-    let spoils: [fn(&mut Entry); 8] = [
+    let spoils: [fn(&mut Entry); 12] = [
         |entry| set(entry, "topic", "Other".into()),
         |entry| set(entry, "index", "12".into()),
         |entry| set(entry, "index", 12.0.into()),
         |entry| set(entry, "event_id", "".into()),
         |entry| entry.line = "no JSON".to_owned(),
+        |entry| set(entry, "message", Value::Null),
+        |entry| set(entry, "timestamp", "2026-11-22T10:31:08Z".into()),
         |entry| entry.metadata.clear(),
+        |entry| drop(entry.metadata.remove("level")),
+        |entry| drop(entry.metadata.insert("other".to_owned(), "o".to_owned())),
         |entry| drop(entry.labels.remove("type")),
         |entry| drop(entry.labels.insert("host".to_owned(), "h".to_owned())),
     ];
@@ -198,15 +201,43 @@ fn entry_that_contradicts_itself_is_found() {
 }
 
 #[test]
-fn rounded_number_is_found() {
+fn value_that_is_not_the_payloads_is_found() {
+    for (topic, field) in [
+        ("Evaluation", "priority"),
+        ("Job", "version"),
+        ("Allocation", "client_status"),
+    ] {
+        let findings = spoiled(|entries| {
+            let position = position(entries, topic);
+            set(&mut entries[position], field, 7.5.into());
+        });
+        assert!(
+            matches!(findings[..], [Finding::Value { .. }]),
+            "{field}: {findings:?}"
+        );
+    }
+}
+
+#[test]
+fn missing_value_is_found_unless_it_is_empty() {
     let findings = spoiled(|entries| {
-        let evaluation = position(entries, "Evaluation");
-        set(&mut entries[evaluation], "modify_index", 1.0e15.into());
+        let job = position(entries, "Job");
+        set(&mut entries[job], "status", Value::Null);
     });
     assert!(
-        matches!(findings[..], [Finding::Number { .. }]),
+        matches!(findings[..], [Finding::Value { .. }]),
         "{findings:?}"
     );
+    let findings = spoiled(|entries| {
+        for entry in entries {
+            let mut line: Value = serde_json::from_str(&entry.line).unwrap();
+            line.as_object_mut()
+                .unwrap()
+                .retain(|_, value| !value.is_null() && value != "");
+            entry.line = line.to_string();
+        }
+    });
+    assert_eq!(findings, []);
 }
 
 #[test]

@@ -2,6 +2,11 @@
 job "shipper" {
   type     = "system"
   priority = 80
+  # Healthy at once: by default the agent looks on for 10 s, and reports it then.
+  update {
+    min_healthy_time = "100ms"
+    health_check     = "task_states"
+  }
   group "g" {
     task "sleep" {
       driver = "raw_exec"

@@ -138,7 +138,9 @@ impl Process {
 
     fn clean_up(&self) -> Vec<Leftover> {
         let mut leftovers = Vec::new();
+        let mut groups = Vec::new();
         for (pid, command) in descendants(self.folder.path()) {
+            groups.extend(task_groups(pid));
             if let Some(pid) = Pid::from_raw(pid) {
                 let _ = kill_process(pid, Signal::KILL);
             }
@@ -147,6 +149,10 @@ impl Process {
         let killed = Instant::now();
         while !descendants(self.folder.path()).is_empty() && killed.elapsed() < KILL_LIMIT {
             std::thread::park_timeout(super::POLL_INTERVAL);
+        }
+        for group in groups {
+            // Two processes of one task share a group, so it may be gone already.
+            let _ = fs::remove_dir(group);
         }
         for mount in mounts_below(self.folder.path()) {
             // The folder could not be removed otherwise. Without the right to unmount there was no right to mount either.
@@ -202,6 +208,24 @@ fn descendants(folder: &Path) -> Vec<(i32, String)> {
 
 fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
+}
+
+/// The control groups that Nomad has made for the task of a process; their names are `<allocation>.<task>`.
+fn task_groups(pid: i32) -> Vec<PathBuf> {
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    groups
+        .lines()
+        .filter_map(|line| {
+            // Version 1 has a line with a name and a tree of its own for each controller, version 2 one without a name.
+            let (controller, group) = line.split_once(':')?.1.split_once(':')?;
+            let group = Path::new("/sys/fs/cgroup")
+                .join(controller)
+                .join(group.strip_prefix('/')?);
+            let (parent, name) = (group.parent()?, group.file_name()?.to_str()?);
+            let of_nomad = parent.to_str()?.contains("nomad") && name.contains('.');
+            of_nomad.then_some(group)
+        })
+        .collect()
 }
 
 /// What is mounted below `folder`, innermost first.

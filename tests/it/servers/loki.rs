@@ -1,0 +1,197 @@
+//! A real Loki, and exact reading of what it holds.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::process::{Leftover, Process, folder, start_server, words};
+use super::{build, free_ports, http, now_nanos};
+
+/// From the start until Loki takes and answers.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+/// `max_entries_limit_per_query` in `tests/servers/loki.yaml`.
+const QUERY_LIMIT: usize = 200_000;
+/// How far from now an entry may be and still be found, both ways.
+const QUERY_SPAN_NANOS: i64 = 3 * 365 * 24 * 3600 * 1_000_000_000;
+
+/// A Loki with an empty folder, ended when this is dropped.
+pub(crate) struct LokiServer {
+    process: Process,
+    address: SocketAddr,
+}
+
+/// An entry as Loki holds it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Entry {
+    /// The stream's labels.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Structured metadata.
+    pub(crate) metadata: BTreeMap<String, String>,
+    /// The timestamp, nanoseconds since 1970.
+    pub(crate) nanos: i64,
+    /// The line.
+    pub(crate) line: String,
+}
+
+impl LokiServer {
+    /// Starts a Loki on free ports and waits until it takes and answers.
+    pub(crate) fn start() -> Self {
+        let binary = build::loki();
+        let (process, address) = start_server("loki", READY_LIMIT, || spawn(&binary), is_ready);
+        Self { process, address }
+    }
+
+    /// Where the HTTP API listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends Loki; says how it ended and what it left behind.
+    pub(crate) fn stop(self) -> (ExitStatus, Vec<Leftover>) {
+        self.process.stop()
+    }
+
+    /// Every entry that Loki holds, oldest first within a stream.
+    pub(crate) fn entries(&self) -> Result<Vec<Entry>, String> {
+        let now = now_nanos();
+        let target = http::target(
+            "/loki/api/v1/query_range",
+            &[
+                // Every stream has this label: Loki sets it where the sender does not.
+                ("query", r#"{service_name=~".+"}"#),
+                ("start", &(now - QUERY_SPAN_NANOS).to_string()),
+                ("end", &(now + QUERY_SPAN_NANOS).to_string()),
+                ("limit", &QUERY_LIMIT.to_string()),
+                ("direction", "forward"),
+            ],
+        );
+        // Without this header structured metadata is shown among the labels.
+        let headers = [("X-Loki-Response-Encoding-Flags", "categorize-labels")];
+        let answer = http::request(self.address, "GET", &target, &headers, b"")
+            .map_err(words)?
+            .json()?;
+        let entries = parse_streams(&answer).ok_or_else(|| format!("no streams in {answer}"))?;
+        // An answer that is cut off by the limit proves nothing.
+        assert!(
+            entries.len() < QUERY_LIMIT,
+            "more entries than a query gives"
+        );
+        Ok(entries)
+    }
+
+    /// How many lines the distributor has taken, those included that it already had.
+    pub(crate) fn lines_received(&self) -> Result<u64, String> {
+        self.counter("loki_distributor_lines_received_total")
+    }
+
+    /// How many lines Loki has refused: too old, too long, too fast.
+    pub(crate) fn lines_discarded(&self) -> Result<u64, String> {
+        self.counter("loki_discarded_samples_total")
+    }
+
+    fn counter(&self, name: &str) -> Result<u64, String> {
+        let reply = http::request(self.address, "GET", "/metrics", &[], b"").map_err(words)?;
+        reply
+            .text()
+            .lines()
+            .filter(|line| {
+                line.strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with(['{', ' ']))
+            })
+            .map(|line| {
+                let value = line.rsplit(' ').next().unwrap_or_default();
+                value
+                    .parse::<u64>()
+                    .map_err(|_| format!("no count: {line}"))
+            })
+            .sum()
+    }
+
+    /// Puts entries in by the JSON form of the push API; panics when Loki refuses.
+    pub(crate) fn push(&self, entries: &[Entry]) {
+        let mut streams: BTreeMap<&BTreeMap<String, String>, Vec<Value>> = BTreeMap::new();
+        for entry in entries {
+            let value = json!([entry.nanos.to_string(), entry.line, entry.metadata]);
+            streams.entry(&entry.labels).or_default().push(value);
+        }
+        let streams: Vec<Value> = streams
+            .into_iter()
+            .map(|(labels, values)| json!({"stream": labels, "values": values}))
+            .collect();
+        let reply = http::request(
+            self.address,
+            "POST",
+            "/loki/api/v1/push",
+            &[("Content-Type", "application/json")],
+            json!({ "streams": streams }).to_string().as_bytes(),
+        )
+        .expect("an answer from Loki");
+        assert_eq!(reply.status, 204, "push: {}", reply.text());
+    }
+}
+
+fn spawn(binary: &Path) -> (Process, SocketAddr) {
+    let [http, grpc] = free_ports();
+    let folder = folder("loki");
+    let mut command = Command::new(binary);
+    command
+        .env("LOKI_HTTP_PORT", http.to_string())
+        .env("LOKI_GRPC_PORT", grpc.to_string())
+        .env("LOKI_FOLDER", folder.path())
+        .arg("-config.expand-env=true")
+        .arg(concat!(
+            "-config.file=",
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/servers/loki.yaml"
+        ));
+    let process = Process::start("loki", folder, &mut command);
+    (process, SocketAddr::from((Ipv4Addr::LOCALHOST, http)))
+}
+
+fn is_ready(process: &Process, address: SocketAddr) -> Result<(), String> {
+    let reply = http::request(address, "GET", "/ready", &[], b"").map_err(words)?;
+    if reply.status != 200 {
+        return Err(reply.text());
+    }
+    // The folder tells this Loki from another that has got the same port meanwhile.
+    let config = http::request(address, "GET", "/config", &[], b"").map_err(words)?;
+    let folder = process.folder().to_string_lossy();
+    if config.text().contains(&*folder) {
+        Ok(())
+    } else {
+        Err("another Loki answers at the port".to_owned())
+    }
+}
+
+fn parse_streams(answer: &Value) -> Option<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for stream in answer["data"]["result"].as_array()? {
+        let labels = texts(&stream["stream"])?;
+        for value in stream["values"].as_array()? {
+            let metadata = &value[2]["structuredMetadata"];
+            entries.push(Entry {
+                labels: labels.clone(),
+                metadata: if metadata.is_null() {
+                    BTreeMap::new()
+                } else {
+                    texts(metadata)?
+                },
+                nanos: value[0].as_str()?.parse().ok()?,
+                line: value[1].as_str()?.to_owned(),
+            });
+        }
+    }
+    Some(entries)
+}
+
+fn texts(object: &Value) -> Option<BTreeMap<String, String>> {
+    object
+        .as_object()?
+        .iter()
+        .map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+        .collect()
+}

@@ -1,0 +1,185 @@
+//! A real Nomad agent, and the few calls of its API that the scenario needs.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::process::{Leftover, Process, folder, start_server, without_cluster, words};
+use super::{build, free_ports, http, wait_for};
+
+/// From the start until jobs can be placed.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+/// Until one condition of the scenario holds. They take a second or two.
+const CONDITION_LIMIT: Duration = Duration::from_secs(40);
+/// The task drivers that the jobs need.
+const DRIVERS: [&str; 2] = ["mock_driver", "raw_exec"];
+
+/// A development agent: server and client in one process, ended when this is dropped.
+pub(crate) struct NomadServer {
+    process: Process,
+    address: SocketAddr,
+    node_id: String,
+}
+
+impl NomadServer {
+    /// Starts an agent on free ports and waits until its node is ready for jobs.
+    pub(crate) fn start() -> Self {
+        let binary = build::nomad();
+        let (process, address) = start_server(
+            "nomad",
+            READY_LIMIT,
+            || spawn(&binary),
+            |process, address| ready_node(process, address).map(drop),
+        );
+        let node = ready_node(&process, address).expect("the node that was ready just now");
+        let node_id = text(&node, "ID");
+        Self {
+            process,
+            address,
+            node_id,
+        }
+    }
+
+    /// Where the HTTP API listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The id of the agent's node.
+    pub(crate) fn node_id(&self) -> &str {
+        &self.node_id
+    }
+
+    /// Ends the agent; says how it ended and what it left behind.
+    pub(crate) fn stop(self) -> (ExitStatus, Vec<Leftover>) {
+        self.process.stop()
+    }
+
+    /// Ends the agent as a crash would; says what it had left for us to end.
+    pub(crate) fn crash(mut self) -> Vec<Leftover> {
+        self.process.kill();
+        self.process.stop().1
+    }
+
+    /// The folder of everything that the agent has.
+    pub(crate) fn folder(&self) -> &Path {
+        self.process.folder()
+    }
+
+    /// Reads something.
+    pub(crate) fn get(&self, path: &str) -> Result<Value, String> {
+        http::request(self.address, "GET", path, &[], b"")
+            .map_err(words)?
+            .json()
+    }
+
+    /// Changes something; panics when Nomad refuses.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Value {
+        self.write("POST", path, body.to_string().as_bytes())
+    }
+
+    /// Deletes something; panics when Nomad refuses.
+    pub(crate) fn delete(&self, path: &str) -> Value {
+        self.write("DELETE", path, b"")
+    }
+
+    fn write(&self, method: &str, path: &str, body: &[u8]) -> Value {
+        let reply = http::request(self.address, method, path, &[], body)
+            .unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        assert_eq!(reply.status, 200, "{method} {path}: {}", reply.text());
+        serde_json::from_slice(&reply.body).unwrap_or(Value::Null)
+    }
+
+    /// A job file as the job that the API takes.
+    pub(crate) fn parse(&self, file: &str) -> Value {
+        self.post(
+            "/v1/jobs/parse",
+            &json!({"JobHCL": file, "Canonicalize": true}),
+        )
+    }
+
+    /// Registers a job.
+    pub(crate) fn register(&self, job: &Value) {
+        let namespace = job["Namespace"].as_str().unwrap_or("default");
+        self.post(
+            &http::target("/v1/jobs", &[("namespace", namespace)]),
+            &json!({ "Job": job }),
+        );
+    }
+
+    /// Waits until `find` finds something in what is read at `path`.
+    pub(crate) fn wait_for<T>(
+        &self,
+        what: &str,
+        path: &str,
+        find: impl Fn(&Value) -> Option<T>,
+    ) -> T {
+        wait_for(what, CONDITION_LIMIT, || {
+            let found = self.get(path)?;
+            find(&found).ok_or_else(|| found.to_string())
+        })
+    }
+
+    /// Waits until what is read at `path` satisfies `condition`.
+    pub(crate) fn wait_until(&self, what: &str, path: &str, condition: impl Fn(&Value) -> bool) {
+        self.wait_for(what, path, |found| condition(found).then_some(()));
+    }
+}
+
+/// A text field, empty when there is none.
+pub(crate) fn text(object: &Value, field: &str) -> String {
+    object[field].as_str().unwrap_or_default().to_owned()
+}
+
+fn spawn(binary: &Path) -> (Process, SocketAddr) {
+    let [http, rpc, serf] = free_ports();
+    let folder = folder("nomad");
+    let ports = folder.path().join("ports.hcl");
+    fs::write(
+        &ports,
+        format!("ports {{\n  http = {http}\n  rpc = {rpc}\n  serf = {serf}\n}}\n"),
+    )
+    .expect("a file with the ports");
+    let mut command = Command::new(binary);
+    without_cluster(&mut command)
+        .args(["agent", "-dev", "-bind", "127.0.0.1", "-log-level", "WARN"])
+        .arg("-node")
+        .arg(node_name(folder.path()))
+        .arg("-config")
+        .arg(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/servers/nomad.hcl"
+        ))
+        .arg("-config")
+        .arg(ports);
+    let process = Process::start("nomad", folder, &mut command);
+    (process, SocketAddr::from((Ipv4Addr::LOCALHOST, http)))
+}
+
+/// The folder's own name: tells this agent from another that has got the same port meanwhile.
+fn node_name(folder: &Path) -> &str {
+    folder
+        .file_name()
+        .and_then(|name| name.to_str())
+        .expect("a name of our own making")
+}
+
+fn ready_node(process: &Process, address: SocketAddr) -> Result<Value, String> {
+    let nodes = http::request(address, "GET", "/v1/nodes", &[], b"")
+        .map_err(words)?
+        .json()?;
+    let name = node_name(process.folder());
+    let ready = nodes.as_array().into_iter().flatten().find(|node| {
+        node["Name"] == name
+            && node["Status"] == "ready"
+            && node["SchedulingEligibility"] == "eligible"
+            && DRIVERS
+                .iter()
+                .all(|driver| node["Drivers"][driver]["Healthy"] == true)
+    });
+    ready.cloned().ok_or_else(|| nodes.to_string())
+}

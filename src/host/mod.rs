@@ -10,3 +10,6 @@ pub(crate) mod metrics;
 pub(crate) mod sinks;
 pub(crate) mod topology;
 pub(crate) mod transforms;
+
+/// What a user does when this program does not have what Vector has.
+pub(crate) const USE_VECTOR: &str = "run this file with `nomad-vector`, which is Vector itself";

@@ -247,43 +247,6 @@ const SINKS: &[&str] = &[
     "websocket_server",
 ];
 
-/// Functions of Vector's VRL that this program is built without: Vector's own ones, and those that reach out of the process
-/// or need cryptography.
-pub(crate) const VRL_FUNCTIONS: &[&str] = &[
-    "aggregate_vector_metrics",
-    "crc",
-    "decrypt",
-    "decrypt_ip",
-    "dns_lookup",
-    "encode_proto",
-    "encrypt",
-    "encrypt_ip",
-    "find_enrichment_table_records",
-    "find_vector_metrics",
-    "get_enrichment_table_record",
-    "get_env_var",
-    "get_hostname",
-    "get_secret",
-    "get_timezone_name",
-    "get_vector_metric",
-    "hmac",
-    "http_request",
-    "md5",
-    "parse_dnstap",
-    "parse_etld",
-    "parse_proto",
-    "remove_secret",
-    "reverse_dns",
-    "seahash",
-    "set_secret",
-    "set_semantic_meaning",
-    "sha1",
-    "sha2",
-    "sha3",
-    "validate_json_schema",
-    "xxhash",
-];
-
 /// Whether Vector has this name at the top of a file.
 pub(super) fn top(name: &str) -> bool {
     TOP.contains(&name)

@@ -77,20 +77,25 @@ impl Feed for TestFeed {
     }
 }
 
-/// What a sink was given, as `Topic/Key` of each event with what programs have added in `.out`.
+/// What a sink was given: its events as JSON, one after the other, in the lots in which they came.
 #[derive(Clone, Debug, Default)]
-struct Seen(Arc<Mutex<Vec<String>>>);
+struct Seen(Arc<Mutex<Vec<Vec<String>>>>);
 
 impl Seen {
     fn get(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
+        self.0.lock().unwrap().concat()
     }
 
-    fn note(&self, event: &LogEvent) {
-        self.0
-            .lock()
-            .unwrap()
-            .push(serde_json::to_string(&event.value).unwrap());
+    fn lots(&self) -> Vec<usize> {
+        self.0.lock().unwrap().iter().map(Vec::len).collect()
+    }
+
+    fn note(&self, events: &[LogEvent]) {
+        let lot = events
+            .iter()
+            .map(|event| serde_json::to_string(&event.value).unwrap())
+            .collect();
+        self.0.lock().unwrap().push(lot);
     }
 }
 
@@ -126,7 +131,7 @@ impl Sink for TestSink {
                 Behaviour::Answers(delivery) => delivery,
                 Behaviour::Keeps => {
                     while let Some(events) = input.recv().await {
-                        events.iter().for_each(|event| seen.note(event));
+                        seen.note(&events);
                         kept.push(events);
                     }
                     return std::future::pending().await;
@@ -144,8 +149,8 @@ impl Sink for TestSink {
                 }
             };
             while let Some(events) = input.recv().await {
+                seen.note(&events);
                 for event in events {
-                    seen.note(&event);
                     event.finalizer.note(delivery);
                 }
             }
@@ -515,17 +520,6 @@ async fn the_worst_answer_of_all_sinks_counts_where_they_are_waited_for() {
     }
 }
 
-/// Waits until a condition holds; the clock is paused, so this costs no time.
-async fn until(what: &str, condition: impl Fn() -> bool) {
-    for _ in 0..10_000 {
-        if condition() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    panic!("never: {what}");
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_sink_without_room_holds_the_source_up_and_nothing_is_lost() {
     // Each event weighs more than the channel, so one is in the channel and one waits.
@@ -583,15 +577,23 @@ async fn back_pressure_stops_reading() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_delivers_what_is_in_hand() {
-    let mut bench = Bench::new("", &(blackhole("out", "[\"nomad\"]") + ACKNOWLEDGED));
-    bench.batch(&[("Job", "a")]);
-    bench.batch(&[("Job", "b")]);
-    let seen = bench.sinks["out"].clone();
-    let stop = async move { until("both delivered", || seen.get().len() == 2).await };
-    // The feed does not end: the test keeps its other side.
-    let input = bench.input.clone();
-    let (summary, _, answers) = bench.run(stop).await;
+async fn a_stop_delivers_what_is_in_hand_and_reads_no_more() {
+    let mut bench = Bench::new(
+        "queue_bytes = 1\nstop_timeout_secs = 4",
+        &(blackhole("out", "[\"nomad\"]") + ACKNOWLEDGED),
+    );
+    let (go, wait) = oneshot::channel();
+    bench.behave("out", Behaviour::Waits(wait));
+    for key in ["a", "b", "c"] {
+        bench.batch(&[("Job", key)]);
+    }
+    let _input = bench.input.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let _ = go.send(());
+    });
+    let started = Instant::now();
+    let (summary, seen, answers) = bench.run(tokio::time::sleep(Duration::from_secs(1))).await;
     assert_eq!(
         summary,
         RunSummary {
@@ -600,8 +602,11 @@ async fn a_stop_delivers_what_is_in_hand() {
             undrained_sinks: vec![],
         }
     );
+    // `a` was in the channel and `b` in hand when the stop came; `c` was not read.
+    assert_eq!(seen["out"], vec![line("Job", "a"), line("Job", "b")]);
     assert_eq!(answers.get().len(), 2);
-    drop(input);
+    // As soon as it could, not at the deadline.
+    assert!(started.elapsed() < Duration::from_millis(3_100));
 }
 
 #[tokio::test(start_paused = true)]
@@ -735,11 +740,13 @@ async fn a_sink_that_ends_leaves_the_others_alone() {
 #[tokio::test]
 async fn long_lines_are_handed_over_in_parts() {
     let mut bench = Bench::new("", &blackhole("out", "[\"nomad\"]"));
-    // 20,000 events of some 18 bytes of text, 10 times that as trees: 3.6 MB, so four parts.
+    // Each of 14 bytes of text, which count as 140.
     let events: Vec<(&str, &str)> = (0..20_000).map(|_| ("Job", "x")).collect();
     bench.batch(&events);
+    let out = bench.sinks["out"].clone();
     let (_, seen, answers) = bench.run_to_end().await;
     assert_eq!(seen["out"].len(), 20_000);
+    assert_eq!(out.lots(), vec![7_490, 7_490, 5_020]);
     assert_eq!(answers.get(), vec![(1, Delivery::Delivered)]);
 }
 

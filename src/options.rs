@@ -4,6 +4,7 @@
 
 mod topics;
 
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -382,13 +383,23 @@ fn positive_secs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u6
     Ok(Some(value))
 }
 
+impl fmt::Display for StartAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Earliest => f.write_str("earliest"),
+            Self::Latest => f.write_str("latest"),
+            Self::Index(index) => index.fmt(f),
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for StartAt {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
         impl serde::de::Visitor<'_> for Visitor {
             type Value = StartAt;
 
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("\"earliest\", \"latest\" or a Raft index")
             }
 

@@ -74,6 +74,23 @@ impl Finalizer {
     }
 }
 
+#[cfg(test)]
+impl Answer for std::sync::mpsc::Sender<Delivery> {
+    fn resolve(&self, _: BatchId, delivery: Delivery) {
+        // A test that has dropped its receiver does not want to know.
+        let _ = self.send(delivery);
+    }
+}
+
+#[cfg(test)]
+impl Finalizer {
+    /// For a test: the delivery that would have gone to the stream comes out of the receiver.
+    pub(crate) fn observed() -> (Self, std::sync::mpsc::Receiver<Delivery>) {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        (Self::new(sender, BatchId(0)), receiver)
+    }
+}
+
 impl Drop for Finalizer {
     fn drop(&mut self) {
         if self.0.is_some() && std::thread::panicking() {

@@ -5,9 +5,11 @@
 
 pub(crate) mod channel;
 pub(crate) mod config;
+pub(crate) mod encoding;
 pub(crate) mod event;
 pub(crate) mod metrics;
 pub(crate) mod sinks;
+pub(crate) mod template;
 pub(crate) mod topology;
 pub(crate) mod transforms;
 

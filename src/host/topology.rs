@@ -26,7 +26,7 @@ use super::config::{
 use super::sinks::Sink;
 use crate::event::Event;
 use crate::payload::value::Shaper;
-use crate::stream::EventStream;
+use crate::stream::{Acknowledger, EventStream};
 use graph::Graph;
 use pipeline::{Feed, Outlet, Pipeline, Ports};
 
@@ -126,6 +126,13 @@ impl Topology {
         }
     }
 
+    /// Puts another sink in the place of the one of that id, with its inputs.
+    pub(crate) fn replace_sink(&mut self, id: &str, sink: Box<dyn Sink>) {
+        if let Some(built) = self.sinks.iter_mut().find(|built| built.id == id) {
+            built.sink = sink;
+        }
+    }
+
     /// Runs until `stop` ends, or until there is nothing left to do, then delivers what is in hand within the largest stop
     /// timeout of the sources.
     ///
@@ -133,11 +140,22 @@ impl Topology {
     ///
     /// Dropping the future aborts every task; what was not delivered by then is lost to this process.
     pub(crate) async fn run(self, stop: impl Future<Output = ()>) -> RunSummary {
+        self.run_observed(|_| (), stop).await
+    }
+
+    /// The same; `observe` is given a handle to each source's stream, from which its progress can be read.
+    pub(crate) async fn run_observed(
+        self,
+        observe: impl Fn(Acknowledger),
+        stop: impl Future<Output = ()>,
+    ) -> RunSummary {
         let follow = |source: &SourceNode| {
             let settings = source.settings.clone();
-            let shaper = Shaper::new(settings.redact(), settings.region().map(str::to_owned));
+            let shaper = Shaper::new(settings.redact(), settings.region());
             let shape = move |event: &Event| shaper.log_event(event);
-            (EventStream::follow(settings), shape)
+            let stream = EventStream::follow(settings);
+            observe(stream.acknowledger());
+            (stream, shape)
         };
         self.run_with(follow, stop).await
     }

@@ -6,6 +6,8 @@
 //!
 //! Pure: no clock, no I/O.
 
+pub mod proof;
+
 use std::collections::VecDeque;
 
 use crate::event::{BatchId, RaftIndex};
@@ -125,6 +127,15 @@ impl Ledger {
         resolved
     }
 
+    /// Forgets the newest `count` batches, which nobody has taken. Their events are read again after a restart.
+    pub fn forget_newest(&mut self, count: usize) {
+        for _ in 0..count {
+            if let Some(entry) = self.outstanding.pop_back() {
+                self.outstanding_bytes -= entry.text_bytes;
+            }
+        }
+    }
+
     /// The three positions.
     #[must_use]
     pub fn positions(&self) -> Positions {
@@ -147,5 +158,82 @@ impl Ledger {
     #[must_use]
     pub fn rejected_events(&self) -> u64 {
         self.rejected_events
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn acknowledged_moves_over_the_contiguous_prefix_only() {
+        let mut ledger = Ledger::default();
+        let ids: Vec<BatchId> = [5, 5, 7]
+            .map(|index| ledger.admit(RaftIndex(index), 10, 1))
+            .to_vec();
+        assert_eq!(ledger.positions().read, RaftIndex(7));
+        assert_eq!(
+            ledger.resolve(ids[1], Delivery::Delivered),
+            Resolved::default()
+        );
+        assert_eq!(ledger.positions().acknowledged, RaftIndex(0));
+        assert_eq!(ledger.outstanding_bytes(), 30);
+        let resolved = ledger.resolve(ids[0], Delivery::Delivered);
+        assert_eq!(
+            resolved,
+            Resolved {
+                freed_bytes: 20,
+                moved: true
+            }
+        );
+        assert_eq!(ledger.positions().acknowledged, RaftIndex(5));
+        assert_eq!(ledger.outstanding(), 1);
+    }
+
+    #[test]
+    fn what_a_sink_refused_is_counted_and_moves_on() {
+        let mut ledger = Ledger::default();
+        let id = ledger.admit(RaftIndex(5), 10, 3);
+        assert!(ledger.resolve(id, Delivery::Rejected).moved);
+        assert_eq!(ledger.rejected_events(), 3);
+        // A second answer, or one for a batch that never was, changes nothing.
+        assert_eq!(ledger.resolve(id, Delivery::Rejected), Resolved::default());
+        assert_eq!(
+            ledger.resolve(BatchId(99), Delivery::Rejected),
+            Resolved::default()
+        );
+        assert_eq!(ledger.rejected_events(), 3);
+    }
+
+    proptest! {
+        /// NE-2 and the order of the positions, for batches answered in any order.
+        #[test]
+        fn positions_keep_their_order(
+            indexes in proptest::collection::vec(1u64..50, 1..40),
+            answers in proptest::collection::vec(0usize..40, 0..80),
+        ) {
+            let mut indexes = indexes;
+            indexes.sort_unstable();
+            let mut ledger = Ledger::default();
+            let ids: Vec<BatchId> = indexes.iter().map(|&index| ledger.admit(RaftIndex(index), 1, 1)).collect();
+            let mut answered = vec![false; ids.len()];
+            let mut before = RaftIndex(0);
+            for answer in answers {
+                let place = answer % ids.len();
+                ledger.emitted(RaftIndex(indexes[place]));
+                ledger.resolve(ids[place], Delivery::Delivered);
+                answered[place] = true;
+                let prefix = answered.iter().take_while(|&&yes| yes).count();
+                let positions = ledger.positions();
+                let expected = prefix.checked_sub(1).map_or(0, |last| indexes[last]);
+                prop_assert_eq!(positions.acknowledged, RaftIndex(expected));
+                prop_assert!(before <= positions.acknowledged);
+                prop_assert!(positions.acknowledged <= positions.read);
+                prop_assert_eq!(ledger.outstanding(), ids.len() - prefix);
+                before = positions.acknowledged;
+            }
+        }
     }
 }

@@ -1,17 +1,32 @@
-//! The stream of a cluster's events, as something to poll.
+//! The stream of a region's events, as something to poll.
+//!
+//! Bytes become lines (`frame`), lines become envelopes (`envelope`), a pure machine (`machine`) says what to do about them,
+//! and the driver does it. What is new waits in the outbox for the host, within `queue_bytes`, until the host has answered
+//! for it.
 
+mod driver;
+mod liveness;
+mod machine;
+mod mark;
 pub mod notice;
+mod outbox;
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
+use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 use crate::event::{Batch, BatchId};
 use crate::options::Settings;
 use crate::position::{Delivery, Positions};
-use notice::Notice;
+use driver::Driver;
+pub use liveness::Liveness;
+use notice::{Notice, Status};
+use outbox::Outbox;
 
 /// What comes out of an [`EventStream`].
 #[derive(Clone, Debug)]
@@ -23,51 +38,121 @@ pub enum Item {
     Notice(Notice),
 }
 
-/// The events of a region, followed across reconnects. Never ends by itself.
+/// The events of a region, followed across reconnects.
+///
+/// Lines are read by a task of its own, so the server is listened to while the host is busy; reading stops when
+/// `queue_bytes` of text are without an answer. Failures are [`Notice`]s, never the end: the stream is without end until it
+/// is dropped.
+///
+/// # Cancel safety
+///
+/// Polling takes an item whole or not at all. Dropping the stream closes the connection and stops the task.
 #[derive(Debug)]
-pub struct EventStream {}
+pub struct EventStream {
+    outbox: Arc<Outbox>,
+    tasks: [JoinHandle<()>; 2],
+}
 
 /// Tells the stream what became of a batch. Cheap to clone, usable from any thread.
 #[derive(Clone, Debug)]
-pub struct Acknowledger {}
+pub struct Acknowledger {
+    outbox: Arc<Outbox>,
+}
 
 impl Acknowledger {
     /// Notes the delivery of a batch. Each batch is to be answered once; later answers change nothing.
-    pub fn resolve(&self, _id: BatchId, _delivery: Delivery) {
-        unimplemented!()
+    ///
+    /// Until then its text counts in `queue_bytes`: a host that answers nothing stops the stream.
+    pub fn resolve(&self, id: BatchId, delivery: Delivery) {
+        self.outbox.resolve(id, delivery);
+    }
+
+    /// How the stream is at this moment: what its `Status` notice would say.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.outbox.status(tokio::time::Instant::now())
     }
 }
 
 impl EventStream {
-    /// Starts to follow the stream, in a task of its own on the current Tokio runtime.
+    /// Starts to follow the stream, in a task of its own.
+    ///
+    /// # Panics
+    ///
+    /// Outside a Tokio runtime.
     #[must_use]
-    pub fn follow(_settings: Settings) -> Self {
-        unimplemented!()
+    pub fn follow(settings: Settings) -> Self {
+        let settings = Arc::new(settings);
+        let outbox = Outbox::new();
+        let interval = settings.status_interval;
+        let driver = Driver::new(settings, Arc::clone(&outbox));
+        // Ends the stream however the driver ends, so that a fault in it cannot look like a quiet cluster.
+        let end = EndOnDrop(Arc::clone(&outbox));
+        let follow = async move {
+            let _end = end;
+            driver.run().await;
+        };
+        let report = driver::report_status(Arc::clone(&outbox), interval);
+        Self {
+            tasks: [
+                tokio::spawn(follow.in_current_span()),
+                tokio::spawn(report.in_current_span()),
+            ],
+            outbox,
+        }
     }
 
     /// A handle with which to answer batches.
     #[must_use]
     pub fn acknowledger(&self) -> Acknowledger {
-        unimplemented!()
+        Acknowledger {
+            outbox: Arc::clone(&self.outbox),
+        }
     }
 
     /// How far reading, handing out and acknowledgement have come.
     #[must_use]
     pub fn positions(&self) -> Positions {
-        unimplemented!()
+        self.outbox.positions()
     }
 
     /// Stops reading and hands nothing out any more; waits until every batch that was handed out is answered, at most for
     /// `deadline`. Returns the number of batches without an answer.
-    pub async fn close(self, _deadline: Duration) -> usize {
-        unimplemented!()
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the stream.
+    pub async fn close(self, deadline: Duration) -> usize {
+        self.stop();
+        let _ = tokio::time::timeout(deadline, self.outbox.drained()).await;
+        self.outbox.unanswered()
+    }
+
+    fn stop(&self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for EventStream {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
 impl Stream for EventStream {
     type Item = Item;
 
-    fn poll_next(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Item>> {
-        unimplemented!()
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Item>> {
+        self.outbox.poll_item(cx)
+    }
+}
+
+struct EndOnDrop(Arc<Outbox>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }

@@ -1,0 +1,63 @@
+//! `nomad-events run`: a configuration, until it is stopped.
+
+use anyhow::Context as _;
+use tracing::{error, info, warn};
+
+use super::args::RunArgs;
+use super::exit::Exit;
+use super::signal;
+use crate::host::config::{Config, disk_files, process_env};
+use crate::host::topology::{Ended, RunSummary, Topology};
+
+pub(super) async fn run(args: &RunArgs) -> anyhow::Result<Exit> {
+    let stop = signal::stop().context("cannot listen for signals")?;
+    let (config, warnings) = match Config::load(&args.config, &process_env, &disk_files) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return Ok(Exit::Config);
+        }
+    };
+    for warning in &warnings.0 {
+        warn!("{warning}");
+    }
+    for source in &config.sources {
+        info!(component_id = source.id, settings = ?source.settings, "source");
+    }
+    let topology = match Topology::build(config) {
+        Ok(topology) => topology,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return Ok(Exit::Config);
+        }
+    };
+    Ok(conclude(&topology.run(stop).await))
+}
+
+/// Says how a run ended, and gives the exit code for it.
+pub(super) fn conclude(summary: &RunSummary) -> Exit {
+    match &summary.ended {
+        Ended::Stopped if summary.unanswered_batches > 0 => {
+            warn!(
+                batches = summary.unanswered_batches,
+                sinks = ?summary.undrained_sinks,
+                "stopped before every event was answered for"
+            );
+            Exit::Unanswered
+        }
+        Ended::Stopped => {
+            info!("stopped, everything that was taken was answered for");
+            Exit::Success
+        }
+        // A closed pipe is how a reader says that it has seen enough.
+        Ended::SinksEnded => Exit::Success,
+        Ended::SourcesEnded => {
+            error!("the source has ended, which is a defect");
+            Exit::Failure
+        }
+        Ended::Failed(component) => {
+            error!(component, "ended by a defect");
+            Exit::Failure
+        }
+    }
+}

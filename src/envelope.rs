@@ -1,0 +1,263 @@
+//! A line's envelope: everything but the payloads, which stay text.
+//!
+//! Pure. Depends on no order of keys: release builds of Nomad print the batch's index first, others last.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+use crate::event::RaftIndex;
+use crate::frame::TooLong;
+
+/// What a line says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// `{}`: the server is there.
+    Heartbeat,
+    /// Events of one Raft index.
+    Batch(Envelope),
+}
+
+/// A batch before it is dated and checked for repetition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// The batch's index.
+    pub index: RaftIndex,
+    /// The events as received.
+    pub events: Vec<RawEvent>,
+}
+
+/// An event whose time is not known yet. Fields as in [`Event`](crate::Event).
+#[derive(Clone, PartialEq, Eq)]
+pub struct RawEvent {
+    pub(crate) topic: ByteString,
+    pub(crate) event_type: ByteString,
+    pub(crate) key: ByteString,
+    pub(crate) namespace: ByteString,
+    pub(crate) filter_keys: Option<Vec<ByteString>>,
+    pub(crate) payload: Bytes,
+}
+
+impl std::fmt::Debug for RawEvent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RawEvent")
+            .field("topic", &self.topic)
+            .field("key", &self.key)
+            .field("payload_bytes", &self.payload.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A line that is no batch of Nomad's. The message says where, never what.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("not a line of Nomad's event stream (at byte {column} of {bytes})")]
+pub struct EnvelopeError {
+    column: usize,
+    bytes: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct WireBatch<'a> {
+    index: Option<u64>,
+    #[serde(borrow)]
+    events: Option<Vec<WireEvent<'a>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct WireEvent<'a> {
+    #[serde(borrow, default)]
+    topic: Cow<'a, str>,
+    #[serde(borrow, default)]
+    r#type: Cow<'a, str>,
+    #[serde(borrow, default)]
+    key: Cow<'a, str>,
+    #[serde(borrow, default)]
+    namespace: Cow<'a, str>,
+    #[serde(borrow, default)]
+    filter_keys: Option<Vec<Cow<'a, str>>>,
+    #[serde(borrow)]
+    payload: Option<&'a RawValue>,
+}
+
+/// Reads the envelope of a line; strings and payloads become slices of it.
+///
+/// # Errors
+///
+/// [`EnvelopeError`] when the line is not JSON, or has not the shape of a batch.
+pub fn parse(line: &Bytes) -> Result<Line, EnvelopeError> {
+    if line.as_ref() == b"{}" {
+        return Ok(Line::Heartbeat);
+    }
+    let wire: WireBatch<'_> = serde_json::from_slice(line).map_err(|error| EnvelopeError {
+        column: error.column(),
+        bytes: line.len(),
+    })?;
+    let Some(events) = wire.events.filter(|events| !events.is_empty()) else {
+        return Ok(Line::Heartbeat);
+    };
+    // Without an index an event has no place in the order, and nothing could be resumed or proved from it.
+    let index = RaftIndex(wire.index.ok_or(EnvelopeError {
+        column: line.len(),
+        bytes: line.len(),
+    })?);
+    let events = events
+        .into_iter()
+        .map(|event| RawEvent {
+            topic: text(line, event.topic),
+            event_type: text(line, event.r#type),
+            key: text(line, event.key),
+            namespace: text(line, event.namespace),
+            filter_keys: event
+                .filter_keys
+                .map(|keys| keys.into_iter().map(|key| text(line, key)).collect()),
+            payload: event.payload.map_or(Bytes::from_static(b"null"), |raw| {
+                line.slice_ref(raw.get().as_bytes())
+            }),
+        })
+        .collect();
+    Ok(Line::Batch(Envelope { index, events }))
+}
+
+/// A slice of the line where the text stands there unescaped, a copy otherwise.
+fn text(line: &Bytes, text: Cow<'_, str>) -> ByteString {
+    match text {
+        Cow::Borrowed(slice) => ByteString::try_from(line.slice_ref(slice.as_bytes()))
+            .unwrap_or_else(|_| ByteString::from(slice)),
+        Cow::Owned(owned) => ByteString::from(owned),
+    }
+}
+
+/// The index of a line that was too long to keep, from one of its edges.
+///
+/// Every event of a batch repeats the batch's index, so any of them will do; one that the edge cuts short will not.
+#[must_use]
+pub fn index_of_discarded(line: &TooLong) -> Option<RaftIndex> {
+    first_index(&line.head).or_else(|| first_index(&line.tail))
+}
+
+fn first_index(edge: &[u8]) -> Option<RaftIndex> {
+    const KEY: &[u8] = b"\"Index\":";
+    memchr::memmem::find_iter(edge, KEY).find_map(|place| {
+        let digits = &edge[place + KEY.len()..];
+        let length = digits
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
+        // What follows the number must be in sight, or the number may go on.
+        digits.get(length)?;
+        std::str::from_utf8(&digits[..length])
+            .ok()?
+            .parse()
+            .ok()
+            .map(RaftIndex)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(text: &'static str) -> Envelope {
+        match parse(&Bytes::from_static(text.as_bytes())) {
+            Ok(Line::Batch(envelope)) => envelope,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_order_of_keys_does_not_matter() {
+        let release = batch(
+            r#"{"Index":8,"Events":[{"Topic":"Node","Type":"NodeRegistration","Key":"n","Namespace":"","FilterKeys":null,"Index":8,"Payload":{"Node":{}}}]}"#,
+        );
+        let plain = batch(
+            r#"{"Events":[{"FilterKeys":null,"Index":8,"Key":"n","Namespace":"","Payload":{"Node":{}},"Topic":"Node","Type":"NodeRegistration"}],"Index":8}"#,
+        );
+        assert_eq!(release, plain);
+        assert_eq!(release.events[0].payload, r#"{"Node":{}}"#);
+        assert_eq!(release.events[0].filter_keys, None);
+    }
+
+    #[test]
+    fn text_is_a_slice_of_the_line_unless_it_is_escaped() {
+        let line = Bytes::from_static(
+            br#"{"Index":1,"Events":[{"Topic":"Job","Key":"a\u0062","FilterKeys":["x",""],"Payload":{"Job":{"ID":"ab"}}}]}"#,
+        );
+        let Ok(Line::Batch(envelope)) = parse(&line) else {
+            panic!()
+        };
+        let event = &envelope.events[0];
+        assert_eq!(event.key, "ab");
+        let keys = event.filter_keys.as_ref().unwrap();
+        assert_eq!((&*keys[0], &*keys[1]), ("x", ""));
+        let range = line.as_ptr_range();
+        assert!(range.contains(&event.topic.as_bytes().as_ptr()));
+        assert!(range.contains(&event.payload.as_ptr()));
+        assert!(!range.contains(&event.key.as_bytes().as_ptr()));
+    }
+
+    #[test]
+    fn heartbeats_and_empty_batches_are_heartbeats() {
+        for text in [
+            "{}",
+            "{ }",
+            r#"{"Index":5,"Events":[]}"#,
+            r#"{"Index":5,"Events":null}"#,
+        ] {
+            assert_eq!(
+                parse(&Bytes::from_static(text.as_bytes())),
+                Ok(Line::Heartbeat)
+            );
+        }
+    }
+
+    #[test]
+    fn a_bad_line_is_an_error_that_shows_nothing_of_it() {
+        for text in [
+            "hunter2",
+            r#"{"Index":5,"Events":[{"Topic":"Job","Payload":{"hunter2":NaN}}]}"#,
+            r#"{"Index":5,"Events":[{"Topic":"hunter2""#,
+            r#"{"Index":-5,"Events":[{"Topic":"Job","Key":"hunter2"}]}"#,
+            r#"{"Events":[{"Topic":"Job","Key":"hunter2"}]}"#,
+            "{\"Index\":5,\"Events\":[{\"Topic\":\"\u{1}hunter2\"}]}",
+        ] {
+            let error = parse(&Bytes::from_static(text.as_bytes())).expect_err(text);
+            assert!(!format!("{error} {error:?}").contains("hunter2"));
+        }
+        assert!(
+            parse(&Bytes::from_static(
+                b"{\"Index\":5,\"Events\":[{\"Topic\":\"\xff\"}]}"
+            ))
+            .is_err()
+        );
+    }
+
+    #[test]
+    fn the_index_of_a_discarded_line_is_read_from_its_edges() {
+        let discarded = |head: &'static str, tail: &'static str| TooLong {
+            bytes: 1 << 30,
+            head: Bytes::from_static(head.as_bytes()),
+            tail: Bytes::from_static(tail.as_bytes()),
+        };
+        for (head, tail, index) in [
+            (r#"{"Index":811,"Events":[{"To"#, "...", Some(811)),
+            (r#"{"Events":[{"Fi"#, r#"],"Index":812}"#, Some(812)),
+            // A number that the edge cuts is not believed.
+            (r#"{"Index":81"#, r#"}],"Index":813}"#, Some(813)),
+            (r#"{"Index":81"#, "...", None),
+            ("", "", None),
+            (r#"{"Index":99999999999999999999999,"#, "", None),
+        ] {
+            assert_eq!(
+                index_of_discarded(&discarded(head, tail)),
+                index.map(RaftIndex),
+                "{head} {tail}"
+            );
+        }
+    }
+}

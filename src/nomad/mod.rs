@@ -1,0 +1,180 @@
+//! The HTTP client: one connection for each request, made by ourselves.
+//!
+//! A stream occupies its connection for as long as it lives, so there is nothing to pool, and the connection's first bytes are
+//! ours to mend. No redirects are followed: the token would go with them.
+
+mod connection;
+mod mend;
+mod request;
+mod tables;
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use hyper::body::Incoming;
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use crate::error::{Error, ErrorKind};
+use crate::event::RaftIndex;
+use crate::options::{Settings, Token, check_token, endpoint_name};
+use connection::Connection;
+
+/// Longest token file that is read.
+const MAX_TOKEN_FILE_BYTES: u64 = 16 * 1024;
+
+/// Asks one region's agents, with the settings' token.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    settings: Arc<Settings>,
+}
+
+/// An accepted subscription: the body of the answer, and the connection that it comes through.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    pub(crate) body: Incoming,
+    _connection: Connection,
+}
+
+impl Client {
+    pub(crate) fn new(settings: Arc<Settings>) -> Self {
+        Self { settings }
+    }
+
+    /// Subscribes from `index` on, inclusive. Returns when the head of the answer is there, and says 200.
+    ///
+    /// # Errors
+    ///
+    /// When no connection can be made, within `connect_timeout_secs`, or the answer is another status.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the connection.
+    pub(crate) async fn subscribe(
+        &self,
+        endpoint: usize,
+        index: RaftIndex,
+    ) -> Result<Subscription, Error> {
+        let target = request::stream_target(&self.settings, index);
+        let (status, body, connection) = self.get(endpoint, &target).await?;
+        if status == StatusCode::OK {
+            return Ok(Subscription {
+                body,
+                _connection: connection,
+            });
+        }
+        Err(self.refusal(endpoint, status, body).await)
+    }
+
+    /// The newest index of the tables behind the subscribed topics: where `start_at = "latest"` begins.
+    ///
+    /// # Errors
+    ///
+    /// When one of the lists cannot be read.
+    pub(crate) async fn latest_index(&self, endpoint: usize) -> Result<RaftIndex, Error> {
+        let mut latest = RaftIndex(0);
+        for target in tables::targets(&self.settings) {
+            let (status, body, connection) = self.get(endpoint, &target.uri).await?;
+            if status != StatusCode::OK {
+                return Err(self.refusal(endpoint, status, body).await);
+            }
+            let index = connection.index().ok_or_else(|| {
+                Error::new(
+                    ErrorKind::List,
+                    format!(
+                        "{} has no X-Nomad-Index at {}",
+                        target.name,
+                        self.name(endpoint)
+                    ),
+                )
+            })?;
+            latest = latest.max(index);
+        }
+        Ok(latest)
+    }
+
+    /// The address of that number, fit for logs.
+    pub(crate) fn name(&self, endpoint: usize) -> String {
+        self.url(endpoint).map_or_else(String::new, endpoint_name)
+    }
+
+    fn url(&self, endpoint: usize) -> Option<&Url> {
+        self.settings.endpoints.get(endpoint)
+    }
+
+    async fn get(
+        &self,
+        endpoint: usize,
+        target: &str,
+    ) -> Result<(StatusCode, Incoming, Connection), Error> {
+        let Some(url) = self.url(endpoint) else {
+            return Err(Error::new(ErrorKind::Connect, "there is no such address"));
+        };
+        let token = self.token().await?;
+        let request = request::get(url, target, token.as_ref())?;
+        let limit = self.settings.connect_timeout;
+        tokio::time::timeout(limit, connection::send(url, request))
+            .await
+            .unwrap_or_else(|_| {
+                Err(Error::new(
+                    ErrorKind::ConnectTimeout,
+                    format!(
+                        "no answer from {} within {} s",
+                        endpoint_name(url),
+                        limit.as_secs()
+                    ),
+                ))
+            })
+    }
+
+    /// The token, from its file each time: workload identities are rewritten at half of their life.
+    async fn token(&self) -> Result<Option<SecretString>, Error> {
+        match &self.settings.token {
+            Token::None => Ok(None),
+            Token::Fixed(token) => Ok(Some(token.clone())),
+            Token::File(path) => {
+                let shown = path.display().to_string();
+                let path = path.clone();
+                let text = tokio::task::spawn_blocking(move || read_bounded(&path))
+                    .await
+                    .unwrap_or_else(|error| Err(std::io::Error::other(error)))
+                    .map_err(|error| {
+                        Error::new(ErrorKind::TokenFile, format!("{shown}: {error}"))
+                    })?;
+                let token = SecretString::from(text.trim());
+                check_token("token_file", token.expose_secret()).map_err(|error| {
+                    Error::new(ErrorKind::TokenFile, format!("{shown}: {}", error.problem))
+                })?;
+                Ok(Some(token))
+            }
+        }
+    }
+
+    /// What another status than 200 means. Nomad's error bodies are short plain text.
+    async fn refusal(&self, endpoint: usize, status: StatusCode, body: Incoming) -> Error {
+        let said = connection::short_text(body, self.settings.connect_timeout).await;
+        let kind = match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ErrorKind::Denied,
+            StatusCode::TOO_MANY_REQUESTS => ErrorKind::TooManyConnections,
+            _ => ErrorKind::Status,
+        };
+        let said = if said.is_empty() {
+            said
+        } else {
+            format!(" {said:?}")
+        };
+        Error::new(
+            kind,
+            format!("{} answered {status}{said}", self.name(endpoint)),
+        )
+    }
+}
+
+fn read_bounded(path: &std::path::Path) -> std::io::Result<String> {
+    use std::io::Read;
+    let mut text = String::new();
+    std::fs::File::open(path)?
+        .take(MAX_TOKEN_FILE_BYTES)
+        .read_to_string(&mut text)?;
+    Ok(text)
+}

@@ -1,0 +1,107 @@
+use super::*;
+
+fn redacted(json: &str) -> String {
+    let mut value: Value = serde_json::from_str(json).unwrap();
+    redact(&mut value);
+    serde_json::to_string(&value).unwrap()
+}
+
+/// Each row is a payload and what is left of it.
+#[test]
+fn secrets_go_and_keys_stay() {
+    let cases = [
+        (
+            r#"{"Job":{"Env":{"PW":"hunter2"},"ID":"web"}}"#,
+            r#"{"Job":{"Env":{"PW":"[REDACTED]"},"ID":"web"}}"#,
+        ),
+        (
+            r#"{"Job":{"TaskGroups":[{"Tasks":[{"Config":{"image":"redis:7","ports":["db"],"args":["-p","hunter2"],"auth":{"password":"hunter2"}}}]}]}}"#,
+            r#"{"Job":{"TaskGroups":[{"Tasks":[{"Config":{"args":"[REDACTED]","auth":"[REDACTED]","image":"redis:7","ports":["db"]}}]}]}}"#,
+        ),
+        (
+            r#"{"Job":{"Config":{"image":"https://me:hunter2@registry/x"}}}"#,
+            r#"{"Job":{"Config":{"image":"https://[REDACTED]@registry/x"}}}"#,
+        ),
+        (
+            r#"{"Job":{"Templates":[{"EmbeddedTmpl":"hunter2","DestPath":"local/x"}]}}"#,
+            r#"{"Job":{"Templates":[{"DestPath":"local/x","EmbeddedTmpl":"[REDACTED]"}]}}"#,
+        ),
+        (
+            r#"{"Job":{"Artifacts":[{"GetterSource":"https://u:hunter2@h/x?token=hunter2","GetterHeaders":{"Authorization":"hunter2"},"GetterOptions":{"sshkey":"hunter2"}}]}}"#,
+            r#"{"Job":{"Artifacts":[{"GetterHeaders":{"Authorization":"[REDACTED]"},"GetterOptions":{"sshkey":"[REDACTED]"},"GetterSource":"https://[REDACTED]@h/x?[REDACTED]"}]}}"#,
+        ),
+        (
+            r#"{"Job":{"Checks":[{"Header":{"Auth":["hunter2"]},"Body":"hunter2","Path":"/health"}]}}"#,
+            r#"{"Job":{"Checks":[{"Body":"[REDACTED]","Header":{"Auth":"[REDACTED]"},"Path":"/health"}]}}"#,
+        ),
+        (
+            r#"{"Job":{"Payload":"O+h7hunter2","Meta":{"Env":"prod","Payload":"x"}}}"#,
+            r#"{"Job":{"Meta":{"Env":"prod","Payload":"x"},"Payload":"[REDACTED]"}}"#,
+        ),
+        (
+            r#"{"Job":{"SidecarTask":{"Env":{"A":"hunter2"},"Config":{"b":"hunter2"}},"Proxy":{"Config":{"c":"hunter2"}}}}"#,
+            r#"{"Job":{"Proxy":{"Config":{"c":"[REDACTED]"}},"SidecarTask":{"Config":{"b":"[REDACTED]"},"Env":{"A":"[REDACTED]"}}}}"#,
+        ),
+        (
+            r#"{"Job":{"VaultToken":"hunter2","ConsulToken":""}}"#,
+            r#"{"Job":{"ConsulToken":"","VaultToken":"[REDACTED]"}}"#,
+        ),
+        (
+            r#"{"Volume":{"Parameters":{"p":"hunter2"},"Context":{"c":"hunter2"},"Secrets":null,"Name":"v"}}"#,
+            r#"{"Volume":{"Context":{"c":"[REDACTED]"},"Name":"v","Parameters":{"p":"[REDACTED]"},"Secrets":null}}"#,
+        ),
+        (
+            r#"{"Evaluation":{"LeaderACL":"hunter2","ID":"e"}}"#,
+            r#"{"Evaluation":{"ID":"e","LeaderACL":"[REDACTED]"}}"#,
+        ),
+        (
+            r#"{"Metadata":{"Lock":{"ID":"hunter2","TTL":"30s"},"Path":"a/b"}}"#,
+            r#"{"Metadata":{"Lock":{"ID":"[REDACTED]","TTL":"30s"},"Path":"a/b"}}"#,
+        ),
+        // A job inside something else, and secrets that are not there.
+        (
+            r#"{"Allocation":{"Job":{"Env":{"PW":"hunter2"}}}}"#,
+            r#"{"Allocation":{"Job":{"Env":{"PW":"[REDACTED]"}}}}"#,
+        ),
+        (
+            r#"{"Job":{"Env":{},"Payload":null,"Templates":[{"EmbeddedTmpl":""}]}}"#,
+            r#"{"Job":{"Env":{},"Payload":null,"Templates":[{"EmbeddedTmpl":""}]}}"#,
+        ),
+        (
+            r#"{"Allocation":{"TaskStates":{"t":{"Events":[{"DisplayMessage":"failed \"http://u:hunter2@h:1/x.tgz?sig=hunter2\": Get","Details":{"download_error":"git::https://hunter2@h/x: no"}}]}}}}"#,
+            r#"{"Allocation":{"TaskStates":{"t":{"Events":[{"Details":{"download_error":"git::https://[REDACTED]@h/x: no"},"DisplayMessage":"failed \"http://[REDACTED]@h:1/x.tgz?[REDACTED]\": Get"}]}}}}"#,
+        ),
+        // A query says something elsewhere, and may stay.
+        (
+            r#"{"Node":{"Attributes":{"url":"http://h/x?a=b"}}}"#,
+            r#"{"Node":{"Attributes":{"url":"http://h/x?a=b"}}}"#,
+        ),
+    ];
+    for (json, expected) in cases {
+        assert_eq!(redacted(json), expected);
+    }
+}
+
+#[test]
+fn user_information_of_urls_is_masked_whole() {
+    for (text, expected) in [
+        ("no url", "no url"),
+        ("http://host/path", "http://host/path"),
+        ("http://host/@scope/pkg", "http://host/@scope/pkg"),
+        ("http://u@host", "http://[REDACTED]@host"),
+        ("http://u:p@ss@host/x", "http://[REDACTED]@host/x"),
+        (
+            "a http://u:p@h b https://v:q@i/ c",
+            "a http://[REDACTED]@h b https://[REDACTED]@i/ c",
+        ),
+        ("://@", "://[REDACTED]@"),
+        ("s3://k:ö@h/ü", "s3://[REDACTED]@h/ü"),
+    ] {
+        assert_eq!(masked_urls(text, false), expected);
+    }
+    assert_eq!(
+        masked_urls("x http://u@h/p?a=1&b=2 y http://h?c z", true),
+        "x http://[REDACTED]@h/p?[REDACTED] y http://h?[REDACTED] z"
+    );
+    assert_eq!(masked_urls("http://h/p?", true), "http://h/p?");
+}

@@ -1,0 +1,299 @@
+use super::*;
+use crate::envelope;
+
+/// A machine with a clock, and what it last said, in words.
+struct Lab {
+    machine: Machine,
+    now: Duration,
+}
+
+impl Lab {
+    fn new(mark: Mark) -> Self {
+        let rules = Rules {
+            endpoints: 2,
+            backoff_max: Duration::from_secs(30),
+            proof_key: ProofKey::new(42),
+        };
+        Self {
+            machine: Machine::new(rules, mark),
+            now: Duration::from_secs(1000),
+        }
+    }
+
+    /// A stream that was followed up to index 7 and then broke; the next one is accepted.
+    fn resumed_at_seven() -> Self {
+        let mut lab = Self::new(Mark::Nothing);
+        lab.step(Input::Begin);
+        lab.step(Input::Accepted);
+        lab.beat();
+        lab.line(5, &["a"]);
+        lab.line(7, &["b", "c"]);
+        lab.end();
+        lab.step(Input::Accepted);
+        lab
+    }
+
+    fn step(&mut self, input: Input) -> Vec<String> {
+        self.machine
+            .step(self.now, input)
+            .iter()
+            .map(words)
+            .collect()
+    }
+
+    fn beat(&mut self) -> Vec<String> {
+        self.step(Input::Line(Line::Heartbeat, Bytes::from_static(b"{}")))
+    }
+
+    fn line(&mut self, index: u64, payloads: &[&str]) -> Vec<String> {
+        let events: Vec<String> = payloads
+            .iter()
+            .map(|payload| {
+                format!(r#"{{"Topic":"Job","Type":"T","Key":"k","Payload":{{"Job":"{payload}"}}}}"#)
+            })
+            .collect();
+        let text = Bytes::from(format!(
+            r#"{{"Index":{index},"Events":[{}]}}"#,
+            events.join(",")
+        ));
+        let line = envelope::parse(&text).unwrap();
+        self.step(Input::Line(line, text))
+    }
+
+    fn end(&mut self) -> Vec<String> {
+        self.step(Input::Ended(Error::new(ErrorKind::Closed, "the end")))
+    }
+
+    fn wait(&mut self, seconds: u64) -> Vec<String> {
+        self.now += Duration::from_secs(seconds);
+        match self.machine.deadline() {
+            Some(deadline) if deadline <= self.now => self.step(Input::Deadline),
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn words(output: &Output) -> String {
+    match output {
+        Output::Connect {
+            endpoint,
+            index,
+            pause,
+        } => format!("connect {endpoint} at {index} within {pause:?}"),
+        Output::Emit(batch) => {
+            let payloads: Vec<&str> = batch
+                .events
+                .iter()
+                .map(|event| std::str::from_utf8(&event.payload).unwrap())
+                .map(|payload| {
+                    payload
+                        .trim_start_matches(r#"{"Job":""#)
+                        .trim_end_matches(r#""}"#)
+                })
+                .collect();
+            format!("emit {} {}", batch.index, payloads.join(" "))
+        }
+        Output::Duplicates(count) => format!("duplicates {count}"),
+        Output::Connected {
+            endpoint,
+            resumed_at,
+        } => format!("connected {endpoint} at {resumed_at}"),
+        Output::Disconnected { endpoint, error } => {
+            format!("disconnected {endpoint} {}", error.kind().as_str())
+        }
+        Output::Gap(gap) => match gap.to {
+            Some(to) => format!("gap {} to {to} {}", gap.from, gap.cause),
+            None => format!("gap from {} {}", gap.from, gap.cause),
+        },
+        Output::OnlyOlderLines { below } => format!("only older than {below}"),
+    }
+}
+
+#[test]
+fn the_straight_way() {
+    let mut lab = Lab::new(Mark::Nothing);
+    assert_eq!(lab.step(Input::Begin), ["connect 0 at 0 within 0ns"]);
+    assert!(lab.step(Input::Accepted).is_empty());
+    assert_eq!(lab.beat(), ["connected 0 at 0"]);
+    assert_eq!(lab.line(5, &["dead"]), ["emit 5 dead"]);
+    assert_eq!(lab.line(5, &["pending"]), ["emit 5 pending"]);
+    assert_eq!(lab.line(9, &["x", "y"]), ["emit 9 x y"]);
+    assert_eq!(lab.machine.deadline(), None);
+    assert_eq!(
+        lab.end(),
+        ["disconnected 0 closed", "connect 1 at 9 within 500ms"]
+    );
+}
+
+#[test]
+fn a_batch_can_be_the_first_line() {
+    let mut lab = Lab::new(Mark::Nothing);
+    lab.step(Input::Begin);
+    lab.step(Input::Accepted);
+    assert_eq!(lab.line(5, &["a"]), ["connected 0 at 0", "emit 5 a"]);
+}
+
+#[test]
+fn a_resume_is_proved_by_an_event_that_comes_again() {
+    let mut lab = Lab::resumed_at_seven();
+    assert_eq!(lab.beat(), ["connected 1 at 7"]);
+    // The order inside the line differs, and one event was not there before.
+    assert_eq!(
+        lab.line(7, &["c", "new", "b"]),
+        ["duplicates 2", "emit 7 new"]
+    );
+    assert_eq!(lab.machine.deadline(), None);
+    assert_eq!(lab.line(8, &["d"]), ["emit 8 d"]);
+}
+
+#[test]
+fn the_second_line_of_an_index_is_not_lost_when_the_connection_broke_between() {
+    let mut lab = Lab::resumed_at_seven();
+    lab.beat();
+    assert_eq!(lab.line(7, &["b", "c"]), ["duplicates 2"]);
+    assert_eq!(lab.line(7, &["second"]), ["emit 7 second"]);
+}
+
+#[test]
+fn a_first_line_above_is_a_gap() {
+    let mut lab = Lab::resumed_at_seven();
+    lab.beat();
+    assert_eq!(lab.line(12, &["x"]), ["gap 7 to 12 unproven", "emit 12 x"]);
+    assert_eq!(lab.line(13, &["y"]), ["emit 13 y"]);
+}
+
+#[test]
+fn the_index_alone_proves_nothing() {
+    // Another cluster, or an index of which half was evicted.
+    let mut lab = Lab::resumed_at_seven();
+    lab.beat();
+    assert_eq!(lab.line(7, &["other"]), ["emit 7 other"]);
+    assert_eq!(lab.line(9, &["x"]), ["gap 7 to 9 unproven", "emit 9 x"]);
+}
+
+#[test]
+fn a_proof_may_come_in_a_later_line_of_the_index() {
+    let mut lab = Lab::resumed_at_seven();
+    lab.beat();
+    assert_eq!(lab.line(7, &["half"]), ["emit 7 half"]);
+    assert_eq!(lab.line(7, &["b", "c"]), ["duplicates 2"]);
+    assert_eq!(lab.line(9, &["x"]), ["emit 9 x"]);
+}
+
+#[test]
+fn no_line_at_all_is_a_gap_after_ten_seconds() {
+    let mut lab = Lab::resumed_at_seven();
+    lab.beat();
+    assert!(lab.wait(9).is_empty());
+    assert_eq!(lab.wait(1), ["gap from 7 unproven"]);
+    // Said once, not again for the line that then comes.
+    assert!(lab.wait(60).is_empty());
+    assert_eq!(lab.line(20, &["x"]), ["emit 20 x"]);
+}
+
+#[test]
+fn a_server_that_replays_its_log_is_waited_for() {
+    let mut lab = Lab::resumed_at_seven();
+    lab.beat();
+    for index in 1..=6 {
+        assert!(lab.wait(9).is_empty());
+        assert_eq!(lab.line(index, &["old"]), ["duplicates 1"]);
+    }
+    assert_eq!(lab.line(7, &["b", "c"]), ["duplicates 2"]);
+    assert_eq!(lab.machine.deadline(), None);
+}
+
+#[test]
+fn nothing_but_older_lines_is_said_once() {
+    let mut lab = Lab::resumed_at_seven();
+    lab.beat();
+    lab.line(1, &["old"]);
+    let mut said = Vec::new();
+    for index in 2..7 {
+        said.extend(lab.wait(9));
+        lab.line(index, &["old"]);
+        said.extend(lab.wait(9));
+        lab.line(index, &["old"]);
+    }
+    assert_eq!(said, ["only older than 7"]);
+    // A rebuilt cluster never comes to the index in time: that is a gap too.
+    assert_eq!(lab.wait(10), ["gap from 7 unproven"]);
+    assert_eq!(lab.line(6, &["old"]), ["duplicates 1"]);
+}
+
+#[test]
+fn silence_after_200_is_no_success() {
+    let mut lab = Lab::new(Mark::Nothing);
+    lab.step(Input::Begin);
+    lab.step(Input::Accepted);
+    assert!(lab.wait(9).is_empty());
+    assert_eq!(
+        lab.wait(1),
+        [
+            "disconnected 0 no_first_line",
+            "connect 1 at 0 within 500ms"
+        ]
+    );
+    lab.step(Input::Accepted);
+    assert_eq!(
+        lab.end(),
+        ["disconnected 1 no_first_line", "connect 0 at 0 within 1s"]
+    );
+}
+
+#[test]
+fn the_backoff_doubles_up_to_its_limit_and_starts_anew_after_a_healthy_minute() {
+    let mut lab = Lab::new(Mark::Nothing);
+    lab.step(Input::Begin);
+    let pauses: Vec<String> = (0..9)
+        .map(|_| lab.end()[1].rsplit(' ').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        pauses,
+        ["500ms", "1s", "2s", "4s", "8s", "16s", "30s", "30s", "30s"]
+    );
+
+    // A stream that begins and breaks is not healthy.
+    lab.step(Input::Accepted);
+    lab.beat();
+    lab.wait(59);
+    assert!(lab.end()[1].ends_with("within 30s"));
+    lab.step(Input::Accepted);
+    lab.beat();
+    lab.wait(60);
+    assert!(lab.end()[1].ends_with("within 500ms"));
+}
+
+#[test]
+fn a_start_index_that_is_gone_is_a_gap() {
+    let mut lab = Lab::new(Mark::From(RaftIndex(5)));
+    assert_eq!(lab.step(Input::Begin), ["connect 0 at 5 within 0ns"]);
+    lab.step(Input::Accepted);
+    lab.beat();
+    assert_eq!(lab.line(4, &["old"]), ["duplicates 1"]);
+    assert_eq!(lab.line(9, &["x"]), ["gap 5 to 9 unproven", "emit 9 x"]);
+}
+
+#[test]
+fn start_at_latest_drops_the_mark_itself() {
+    let mut lab = Lab::new(Mark::After(RaftIndex(5)));
+    lab.step(Input::Begin);
+    lab.step(Input::Accepted);
+    // Asked for more than it has, Nomad repeats its last line.
+    assert_eq!(lab.line(5, &["old"]), ["connected 0 at 5", "duplicates 1"]);
+    assert_eq!(lab.line(6, &["x"]), ["emit 6 x"]);
+}
+
+#[test]
+fn a_discarded_line_is_a_gap_of_its_index() {
+    let mut lab = Lab::resumed_at_seven();
+    lab.beat();
+    assert_eq!(
+        lab.step(Input::Discarded(Some(RaftIndex(9)))),
+        ["gap 9 to 9 line_discarded"]
+    );
+    assert_eq!(
+        lab.step(Input::Discarded(None)),
+        ["gap from 7 line_discarded"]
+    );
+}

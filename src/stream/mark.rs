@@ -1,0 +1,215 @@
+//! How far the stream was taken, and what shows it when it is read again.
+//!
+//! Pure. Nomad resumes at an index inclusively, one index can be several lines, and a server that has forgotten an index
+//! begins wherever it can without a word. So the index alone says little: only an event that was taken there, and comes again,
+//! proves that nothing is missing. Where in doubt events are repeated, never dropped.
+
+use bytes::Bytes;
+
+use crate::envelope::{self, Envelope, Line, RawEvent};
+use crate::event::RaftIndex;
+use crate::position::proof::{Proof, ProofKey, Proofs};
+
+/// How far the stream was taken.
+#[derive(Debug)]
+pub(crate) enum Mark {
+    /// Not at all, and all of it is wanted.
+    Nothing,
+    /// Not at all, and it is wanted from this index on.
+    From(RaftIndex),
+    /// Not at all, and it is wanted from behind this index.
+    After(RaftIndex),
+    /// Up to and including lines of this index.
+    Taken(Taken),
+}
+
+/// The newest index of which lines were taken.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    index: RaftIndex,
+    /// Proofs of what was taken there through earlier connections. Only these can show that a stream is continued.
+    known: Proofs,
+    /// Proofs of what was taken there through this connection, but for the latest line.
+    fresh: Proofs,
+    /// The latest line. Its proofs are computed only if they are needed: when another line of the index follows, or when the
+    /// connection ends.
+    latest: Option<Bytes>,
+}
+
+/// Where a line stands towards the mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Relation {
+    /// Older: nothing of it is new.
+    Below,
+    /// Of the mark's own index.
+    At {
+        /// Something of it was taken through an earlier connection.
+        proved: bool,
+    },
+    /// Newer: all of it is new.
+    Above,
+}
+
+impl Mark {
+    /// The index to ask for.
+    pub(crate) fn index(&self) -> RaftIndex {
+        match self {
+            Self::Nothing => RaftIndex(0),
+            Self::From(index) | Self::After(index) => *index,
+            Self::Taken(taken) => taken.index,
+        }
+    }
+
+    /// Whether a new connection has to prove that it goes on where the one before stopped.
+    pub(crate) fn wants_proof(&self) -> bool {
+        matches!(self, Self::Taken(_))
+    }
+
+    /// Takes a line: moves the mark, and gives what of the line is new.
+    pub(crate) fn take(
+        &mut self,
+        batch: Envelope,
+        text: Bytes,
+        key: ProofKey,
+    ) -> (Relation, Vec<RawEvent>) {
+        let index = batch.index;
+        let below = match self {
+            Self::Nothing => false,
+            Self::From(from) => index < *from,
+            Self::After(after) => index <= *after,
+            Self::Taken(taken) if index == taken.index => {
+                let (proved, new) = taken.take_more(batch, text, key);
+                return (Relation::At { proved }, new);
+            }
+            Self::Taken(taken) => index < taken.index,
+        };
+        if below {
+            return (Relation::Below, Vec::new());
+        }
+        *self = Self::Taken(Taken {
+            index,
+            known: Proofs::default(),
+            fresh: Proofs::default(),
+            latest: Some(text),
+        });
+        (Relation::Above, batch.events)
+    }
+
+    /// Notes that the connection is gone: what came through it is what the next one must show again.
+    pub(crate) fn disconnected(&mut self, key: ProofKey) {
+        if let Self::Taken(taken) = self {
+            taken.prove_latest(key);
+            taken.known.extend(std::mem::take(&mut taken.fresh));
+        }
+    }
+}
+
+impl Taken {
+    /// Another line of the index, or the same once more.
+    fn take_more(&mut self, batch: Envelope, text: Bytes, key: ProofKey) -> (bool, Vec<RawEvent>) {
+        let before = batch.events.len();
+        let new: Vec<RawEvent> = if self.known.is_empty() {
+            batch.events
+        } else {
+            let index = batch.index.0;
+            batch
+                .events
+                .into_iter()
+                .filter(|event| !self.known.contains(Proof::of(key, index, event)))
+                .collect()
+        };
+        self.prove_latest(key);
+        self.latest = Some(text);
+        (new.len() < before, new)
+    }
+
+    fn prove_latest(&mut self, key: ProofKey) {
+        // It was parsed before, when it was taken.
+        if let Some(text) = self.latest.take()
+            && let Ok(Line::Batch(batch)) = envelope::parse(&text)
+        {
+            for event in &batch.events {
+                self.fresh.add(Proof::of(key, batch.index.0, event));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: fn() -> ProofKey = || ProofKey::new(42);
+
+    /// A line of evaluations; each payload tells them apart.
+    fn line(index: u64, payloads: &[&str]) -> (Envelope, Bytes) {
+        let events: Vec<String> = payloads
+            .iter()
+            .map(|payload| format!(r#"{{"Topic":"Job","Type":"T","Key":"web","Payload":{{"Job":{{"Status":"{payload}"}}}}}}"#))
+            .collect();
+        let text = Bytes::from(format!(
+            r#"{{"Index":{index},"Events":[{}]}}"#,
+            events.join(",")
+        ));
+        match envelope::parse(&text) {
+            Ok(Line::Batch(batch)) => (batch, text),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn take(mark: &mut Mark, index: u64, payloads: &[&str]) -> (Relation, usize) {
+        let (batch, text) = line(index, payloads);
+        let (relation, new) = mark.take(batch, text, KEY());
+        (relation, new.len())
+    }
+
+    #[test]
+    fn within_a_connection_everything_of_an_index_is_new() {
+        let mut mark = Mark::Nothing;
+        assert_eq!(take(&mut mark, 5, &["dead"]), (Relation::Above, 1));
+        // The same job, once more at the same index: twice in five recorded cases, and both count.
+        assert_eq!(
+            take(&mut mark, 5, &["pending"]),
+            (Relation::At { proved: false }, 1)
+        );
+        assert_eq!(take(&mut mark, 7, &["a", "b"]), (Relation::Above, 2));
+        assert_eq!(take(&mut mark, 6, &["c"]), (Relation::Below, 0));
+        assert_eq!(mark.index(), RaftIndex(7));
+    }
+
+    #[test]
+    fn after_a_reconnect_only_what_was_taken_is_dropped() {
+        let mut mark = Mark::Nothing;
+        take(&mut mark, 5, &["dead"]);
+        take(&mut mark, 5, &["pending"]);
+        mark.disconnected(KEY());
+        assert!(mark.wants_proof());
+        assert_eq!(
+            take(&mut mark, 5, &["pending", "new"]),
+            (Relation::At { proved: true }, 1)
+        );
+        assert_eq!(
+            take(&mut mark, 5, &["dead"]),
+            (Relation::At { proved: true }, 0)
+        );
+        assert_eq!(
+            take(&mut mark, 5, &["other"]),
+            (Relation::At { proved: false }, 1)
+        );
+        mark.disconnected(KEY());
+        assert_eq!(
+            take(&mut mark, 5, &["other", "new", "dead", "pending"]),
+            (Relation::At { proved: true }, 0)
+        );
+    }
+
+    #[test]
+    fn a_start_mark_takes_the_side_it_was_set_on() {
+        let mut mark = Mark::From(RaftIndex(5));
+        assert_eq!(take(&mut mark, 4, &["a"]), (Relation::Below, 0));
+        assert_eq!(take(&mut mark, 5, &["a"]), (Relation::Above, 1));
+        let mut mark = Mark::After(RaftIndex(5));
+        assert_eq!(take(&mut mark, 5, &["a"]), (Relation::Below, 0));
+        assert_eq!(take(&mut mark, 6, &["a"]), (Relation::Above, 1));
+    }
+}

@@ -1,0 +1,253 @@
+//! What was read and waits for the host, and what the host has answered: shared by the driver, the stream and the
+//! acknowledgers. Locked for moments only, never across a wait.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::Item;
+use super::notice::{Gap, Notice, NoticeKind, Status};
+use crate::event::{Batch, BatchId, Event, RaftIndex};
+use crate::position::{Delivery, Ledger, Positions};
+use crate::telemetry::Telemetry;
+
+/// Shared between the driver, the stream and the acknowledgers.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    state: Mutex<State>,
+    /// Told whenever an answer came in.
+    answered: Notify,
+    pub(super) telemetry: Telemetry,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ledger: Ledger,
+    /// Read, and not taken by the host yet. Their bytes count in the ledger, which is what bounds them.
+    queue: VecDeque<Batch>,
+    notices: Pending,
+    reader: Option<Waker>,
+    /// The driver is gone.
+    ended: bool,
+    counts: Counts,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    connected: bool,
+    last_line: Option<Instant>,
+    events: u64,
+    duplicates: u64,
+    discarded_lines: u64,
+    disconnects: u64,
+}
+
+/// Notices that wait, one of a type: a newer one replaces an older one, but gaps are merged. So they are bounded by the
+/// number of types, and a full queue of batches does not silence them.
+#[derive(Debug, Default)]
+struct Pending(VecDeque<Notice>);
+
+impl Pending {
+    fn push(&mut self, mut notice: Notice) {
+        let same = self
+            .0
+            .iter()
+            .position(|waiting| waiting.kind.name() == notice.kind.name());
+        if let Some(waiting) = same.and_then(|place| self.0.remove(place))
+            && let (NoticeKind::Gap(old), NoticeKind::Gap(new)) = (&waiting.kind, &mut notice.kind)
+        {
+            *new = Gap {
+                from: old.from.min(new.from),
+                // A gap whose end is not known makes the end of both unknown.
+                to: old.to.zip(new.to).map(|(old, new)| old.max(new)),
+                cause: new.cause,
+            };
+            notice.index = notice.index.max(waiting.index);
+        }
+        self.0.push_back(notice);
+    }
+}
+
+impl Outbox {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::default(),
+            answered: Notify::new(),
+            telemetry: Telemetry::register(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics half way through a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until `bytes` more fit into `limit`, or nothing is outstanding: what is larger than the limit is admitted alone.
+    /// Says whether it had to wait. Cancel safe.
+    pub(super) async fn room(&self, bytes: usize, limit: usize) -> bool {
+        let mut waited = false;
+        loop {
+            let answered = self.answered.notified();
+            tokio::pin!(answered);
+            // Registered before looking, so that an answer in between is not missed.
+            answered.as_mut().enable();
+            {
+                let state = self.lock();
+                let outstanding = state.ledger.outstanding_bytes();
+                if outstanding == 0 || outstanding.saturating_add(bytes) <= limit {
+                    return waited;
+                }
+            }
+            waited = true;
+            answered.await;
+        }
+    }
+
+    /// Queues events for the host.
+    pub(super) fn push_batch(&self, index: RaftIndex, events: Vec<Event>, line_bytes: usize) {
+        // What the events take besides their text counts too: it is a third of a short line.
+        let text_bytes = line_bytes + events.len() * size_of::<Event>();
+        let mut state = self.lock();
+        let id = state.ledger.admit(index, text_bytes, events.len());
+        state.queue.push_back(Batch {
+            id,
+            index,
+            events,
+            text_bytes,
+        });
+        state.wake();
+    }
+
+    pub(super) fn push_notice(&self, notice: Notice) {
+        let mut state = self.lock();
+        state.notices.push(notice);
+        state.wake();
+    }
+
+    pub(super) fn note_read(&self, index: RaftIndex) {
+        self.lock().ledger.note_read(index);
+    }
+
+    pub(super) fn note_line(&self, now: Instant) {
+        self.lock().counts.last_line = Some(now);
+    }
+
+    pub(super) fn note_connected(&self) {
+        self.lock().counts.connected = true;
+    }
+
+    pub(super) fn note_disconnected(&self) {
+        let mut state = self.lock();
+        state.counts.connected = false;
+        state.counts.disconnects += 1;
+    }
+
+    pub(super) fn note_duplicates(&self, count: u64) {
+        self.lock().counts.duplicates += count;
+        self.telemetry.duplicates(count);
+    }
+
+    pub(super) fn note_discarded(&self) {
+        self.lock().counts.discarded_lines += 1;
+    }
+
+    /// Ends the stream: nothing will be pushed any more.
+    pub(super) fn end(&self) {
+        let mut state = self.lock();
+        state.ended = true;
+        state.wake();
+    }
+
+    /// The next item, notices first.
+    pub(super) fn poll_item(&self, cx: &mut Context<'_>) -> Poll<Option<Item>> {
+        let mut state = self.lock();
+        if let Some(notice) = state.notices.0.pop_front() {
+            return Poll::Ready(Some(Item::Notice(notice)));
+        }
+        if let Some(batch) = state.queue.pop_front() {
+            state.ledger.emitted(batch.index);
+            state.counts.events += batch.events.len() as u64;
+            self.telemetry.emitted(batch.events.len() as u64);
+            return Poll::Ready(Some(Item::Batch(batch)));
+        }
+        if state.ended {
+            return Poll::Ready(None);
+        }
+        state.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    pub(super) fn resolve(&self, id: BatchId, delivery: Delivery) {
+        let (lost, index) = {
+            let mut state = self.lock();
+            let before = state.ledger.rejected_events();
+            state.ledger.resolve(id, delivery);
+            let positions = state.ledger.positions();
+            self.telemetry
+                .positions(positions, state.ledger.outstanding_bytes());
+            (state.ledger.rejected_events() - before, positions.emitted)
+        };
+        if lost > 0 {
+            self.telemetry.rejected(lost, index);
+        }
+        self.answered.notify_waiters();
+    }
+
+    pub(super) fn positions(&self) -> Positions {
+        self.lock().ledger.positions()
+    }
+
+    /// Drops what the host has not taken, then waits until everything that it has taken is answered. Cancel safe.
+    pub(super) async fn drained(&self) {
+        loop {
+            let answered = self.answered.notified();
+            tokio::pin!(answered);
+            answered.as_mut().enable();
+            {
+                let mut state = self.lock();
+                let untaken = state.queue.len();
+                state.ledger.forget_newest(untaken);
+                state.queue.clear();
+                if state.ledger.outstanding() == 0 {
+                    return;
+                }
+            }
+            answered.await;
+        }
+    }
+
+    /// Batches that the host has taken and not answered.
+    pub(super) fn unanswered(&self) -> usize {
+        let state = self.lock();
+        state.ledger.outstanding() - state.queue.len()
+    }
+
+    pub(super) fn status(&self, now: Instant) -> Status {
+        let state = self.lock();
+        let positions = state.ledger.positions();
+        Status {
+            connected: state.counts.connected,
+            read: positions.read,
+            emitted: positions.emitted,
+            acknowledged: positions.acknowledged,
+            events: state.counts.events,
+            duplicates: state.counts.duplicates,
+            discarded_lines: state.counts.discarded_lines,
+            rejected_events: state.ledger.rejected_events(),
+            queued_bytes: state.ledger.outstanding_bytes() as u64,
+            disconnects: state.counts.disconnects,
+            seconds_since_last_line: state.counts.last_line.map(|at| (now - at).as_secs_f64()),
+        }
+    }
+}
+
+impl State {
+    fn wake(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Options of the fake.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use secrecy::SecretString;
+
+use super::state::{Settings, Shared};
+use super::version::Version;
+use super::{DEFAULT_REGION, FakeNomad, parse_all};
+
+/// Options of a [`FakeNomad`], with the defaults of an agent without ACLs.
+#[derive(Debug)]
+pub struct FakeNomadBuilder {
+    settings: Settings,
+    token: Option<SecretString>,
+    lines: Vec<Bytes>,
+    namespaces: Vec<(String, u64)>,
+}
+
+impl Default for FakeNomadBuilder {
+    fn default() -> Self {
+        Self {
+            settings: Settings {
+                version: Version::default(),
+                buffer_size: 100,
+                heartbeat: Duration::from_secs(30),
+                eof_delay: Duration::from_secs(2),
+                write_timeout: Duration::from_secs(40),
+                region: DEFAULT_REGION.to_owned(),
+                event_broker: true,
+            },
+            token: None,
+            lines: Vec::new(),
+            namespaces: Vec::new(),
+        }
+    }
+}
+
+impl FakeNomadBuilder {
+    /// Imitates this version; 1.11.3 otherwise.
+    #[must_use]
+    pub fn version(mut self, version: Version) -> Self {
+        self.settings.version = version;
+        self
+    }
+
+    /// Has these lines in its history from the start; heartbeats are passed over. Of more than the buffer holds the oldest are gone.
+    #[must_use]
+    pub fn lines(mut self, lines: impl IntoIterator<Item = Bytes>) -> Self {
+        self.lines.extend(lines);
+        self
+    }
+
+    /// Nomad's `event_buffer_size`, 100 otherwise; one line more is kept, as Nomad does.
+    ///
+    /// A stream whose client reads too slowly for it is dropped. With a buffer larger than the history nobody is.
+    #[must_use]
+    pub fn buffer_size(mut self, lines: usize) -> Self {
+        self.settings.buffer_size = lines;
+        self
+    }
+
+    /// Time between two `{}`, 30 s otherwise. The first comes at once.
+    #[must_use]
+    pub fn heartbeat(mut self, period: Duration) -> Self {
+        self.settings.heartbeat = period;
+        self
+    }
+
+    /// Turns ACLs on: requests need this token.
+    ///
+    /// Without it they get 403 `Permission denied`; streams of the versions that hijack get 200, no line, and after
+    /// [`eof_delay`](Self::eof_delay) their end.
+    #[must_use]
+    pub fn token(mut self, token: &str) -> Self {
+        self.token = Some(SecretString::from(token));
+        self
+    }
+
+    /// How long the versions that hijack leave the socket of a refused or ended stream open; 2 s otherwise.
+    ///
+    /// On real servers that is up to the garbage collector: 0.1 s when busy, 108 s were seen on an idle one.
+    #[must_use]
+    pub fn eof_delay(mut self, delay: Duration) -> Self {
+        self.settings.eof_delay = delay;
+        self
+    }
+
+    /// How long a write of the versions that hijack waits for a client that does not read; 40 s otherwise. Then the line stays cut
+    /// where it is and the socket closes.
+    #[must_use]
+    pub fn write_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.write_timeout = timeout;
+        self
+    }
+
+    /// The agent's region, `global` otherwise. Requests for another one fail.
+    #[must_use]
+    pub fn region(mut self, region: &str) -> Self {
+        region.clone_into(&mut self.settings.region);
+        self
+    }
+
+    /// Adds a namespace that no line mentions, made at this index.
+    #[must_use]
+    pub fn namespace(mut self, name: &str, create_index: u64) -> Self {
+        self.namespaces.push((name.to_owned(), create_index));
+        self
+    }
+
+    /// Sets `enable_event_broker = false`: there is no stream to be had.
+    #[must_use]
+    pub fn without_event_broker(mut self) -> Self {
+        self.settings.event_broker = false;
+        self
+    }
+
+    /// Starts to listen.
+    ///
+    /// # Errors
+    ///
+    /// There is no port to be had, or a line is not a batch ([`io::ErrorKind::InvalidData`]).
+    pub async fn start(self) -> io::Result<FakeNomad> {
+        let lines = parse_all(self.lines)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let shared = Shared::new(self.settings, self.token);
+        shared.change(|state| {
+            for (name, create_index) in &self.namespaces {
+                state.lists.add_namespace(name, *create_index);
+            }
+            for line in lines {
+                state.append(line);
+            }
+        });
+        FakeNomad::start(shared).await
+    }
+}

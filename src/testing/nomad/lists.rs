@@ -1,0 +1,169 @@
+//! The ordinary endpoints: lists with the headers that tell a table's index, and whatever a test puts beside them.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::line::Line;
+use super::request::SeenRequest;
+use super::version::Answer;
+use super::{DEFAULT_NAMESPACE, Leader};
+
+/// The lists of Nomad's API that answer `[]` when nothing else was said, with the topics whose events move their index.
+///
+/// Volumes and plugins are lists of their own per `type`.
+const LISTS: &[(&str, &[&str])] = &[
+    ("/v1/jobs", &["Job"]),
+    ("/v1/allocations", &["Allocation"]),
+    ("/v1/evaluations", &["Evaluation"]),
+    ("/v1/deployments", &["Deployment"]),
+    ("/v1/nodes", &["Node"]),
+    ("/v1/node/pools", &["NodePool"]),
+    ("/v1/services", &["Service"]),
+    ("/v1/volumes", &[]),
+    ("/v1/volumes?type=csi", &["CSIVolume"]),
+    ("/v1/volumes?type=host", &["HostVolume"]),
+    ("/v1/plugins", &[]),
+    ("/v1/plugins?type=csi", &["CSIPlugin"]),
+    ("/v1/vars", &["Variable"]),
+    ("/v1/acl/tokens", &["ACLToken"]),
+    ("/v1/acl/policies", &["ACLPolicy"]),
+    ("/v1/acl/roles", &["ACLRole"]),
+    ("/v1/acl/auth-methods", &["ACLAuthMethod"]),
+    ("/v1/acl/binding-rules", &["ACLBindingRule"]),
+];
+
+const NAMESPACES: &str = "/v1/namespaces";
+
+/// What is known beside the stream.
+#[derive(Debug)]
+pub(super) struct Lists {
+    /// Newest index by list, from the lines.
+    moved: BTreeMap<&'static str, u64>,
+    /// Index by list, as a test wants it.
+    indexes: BTreeMap<String, u64>,
+    /// Body by path, as a test wants it.
+    bodies: BTreeMap<String, String>,
+    /// Answers that are given once.
+    once: VecDeque<(String, Answer)>,
+    namespaces: BTreeMap<String, u64>,
+    pub(super) leader: Leader,
+}
+
+impl Lists {
+    pub(super) fn new() -> Self {
+        Self {
+            moved: BTreeMap::new(),
+            indexes: BTreeMap::new(),
+            bodies: BTreeMap::new(),
+            once: VecDeque::new(),
+            // Nomad makes the namespace `default` with its first write.
+            namespaces: BTreeMap::from([(DEFAULT_NAMESPACE.to_owned(), 1)]),
+            leader: Leader::default(),
+        }
+    }
+
+    /// A line was written: its tables moved, and its namespaces exist.
+    pub(super) fn note(&mut self, line: &Line) {
+        for event in line.events.iter().flatten() {
+            for (list, topics) in LISTS {
+                if topics.contains(&event.topic.as_str()) {
+                    let newest = self.moved.entry(list).or_default();
+                    *newest = line.index.max(*newest);
+                }
+            }
+            if !event.namespace.is_empty() {
+                self.add_namespace(&event.namespace, line.index);
+            }
+        }
+    }
+
+    /// Another cluster: nothing of what the lines told is true any more.
+    pub(super) fn forget_lines(&mut self) {
+        self.moved.clear();
+        self.namespaces.retain(|name, _| name == DEFAULT_NAMESPACE);
+    }
+
+    pub(super) fn add_namespace(&mut self, name: &str, create_index: u64) {
+        self.namespaces
+            .entry(name.to_owned())
+            .or_insert(create_index);
+    }
+
+    pub(super) fn namespaces(&self) -> impl Iterator<Item = &str> {
+        self.namespaces.keys().map(String::as_str)
+    }
+
+    pub(super) fn set_index(&mut self, list: &str, index: u64) {
+        self.indexes.insert(list.to_owned(), index);
+    }
+
+    pub(super) fn set_body(&mut self, path: &str, json: String) {
+        self.bodies.insert(path.to_owned(), json);
+    }
+
+    pub(super) fn answer_once(&mut self, path: &str, answer: Answer) {
+        self.once.push_back((path.to_owned(), answer));
+    }
+
+    /// The answer that a test wants the next request of this path to get.
+    pub(super) fn take_once(&mut self, path: &str) -> Option<Answer> {
+        let at = self.once.iter().position(|(wanted, _)| wanted == path)?;
+        self.once.remove(at).map(|(_, answer)| answer)
+    }
+
+    /// The answer to a permitted request.
+    pub(super) fn answer(&self, request: &SeenRequest) -> Answer {
+        if request.query_value("stale").is_none() && !self.leader.known {
+            return Answer::error(500, "No cluster leader");
+        }
+        let path = match request.query_value("type") {
+            Some(kind) if ["/v1/volumes", "/v1/plugins"].contains(&request.path.as_str()) => {
+                format!("{}?type={kind}", request.path)
+            }
+            _ => request.path.clone(),
+        };
+        let moved = LISTS
+            .iter()
+            .find(|(list, _)| *list == path)
+            .map(|(list, _)| self.moved.get(list).copied().unwrap_or_default());
+        let (default_body, moved) = match (path.as_str(), moved) {
+            (NAMESPACES, _) => (
+                Some(self.namespace_rows()),
+                self.namespaces.values().max().copied(),
+            ),
+            ("/v1/regions", _) => (Some(format!("[\"{}\"]", super::DEFAULT_REGION)), None),
+            ("/v1/status/leader", _) => (Some("\"127.0.0.1:4647\"".to_owned()), None),
+            (_, Some(moved)) => (Some("[]".to_owned()), Some(moved)),
+            (_, None) => (None, None),
+        };
+        let Some(body) = self.bodies.get(&path).cloned().or(default_body) else {
+            return Answer::error(404, "Invalid URL or object not found");
+        };
+        let index = self
+            .indexes
+            .get(&path)
+            .copied()
+            .or(moved)
+            .unwrap_or_default();
+        Answer::json(body)
+            .header("X-Nomad-Index", index.to_string())
+            .header("X-Nomad-Knownleader", self.leader.known.to_string())
+            .header(
+                "X-Nomad-Lastcontact",
+                self.leader.last_contact.as_millis().to_string(),
+            )
+    }
+
+    fn namespace_rows(&self) -> String {
+        let rows: Vec<String> = self
+            .namespaces
+            .iter()
+            .map(|(name, index)| {
+                // Nomad allows letters, digits and dashes in a name, so it needs no escapes.
+                format!(
+                    r#"{{"Capabilities":null,"CreateIndex":{index},"Description":"","Meta":null,"ModifyIndex":{index},"Name":"{name}","Quota":""}}"#
+                )
+            })
+            .collect();
+        format!("[{}]", rows.join(","))
+    }
+}

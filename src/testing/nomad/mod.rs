@@ -1,0 +1,451 @@
+//! A scripted fake of a Nomad agent: its event stream to the byte, its lists as far as a client of the stream needs them.
+//!
+//! It speaks HTTP on a free port of the loopback interface, with the framing of the [`Version`] asked for, and follows Nomad's
+//! rules for topics, namespaces, indexes and its buffer, traps included. It is driven three ways: lines are
+//! [appended](FakeNomad::append), connections go wrong by [`Script`] or by hand through a [`StreamHandle`], and tests look at the
+//! [requests](FakeNomad::requests) and wait for what they need.
+//!
+//! It does not imitate: compression, TLS, blocking queries, pagination and filters of the lists, rights finer than one token and
+//! [denied paths](FakeNomad::deny), and what a real agent makes of parameters that its shared parser refuses (a negative `index`
+//! is a plain 400 here). Its sockets are real, so it is not for a paused clock: that would run ahead of them.
+//!
+//! # Examples
+//!
+//! ```
+//! use nomad_events::testing::nomad::{BatchText, EventText, FakeNomad, Version};
+//! use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let fake = FakeNomad::builder().version(Version::V1_11_3).start().await?;
+//! fake.append_batch(&BatchText::new(7).event(EventText::new("Job", "JobRegistered", "web")))?;
+//!
+//! let mut socket = BufReader::new(tokio::net::TcpStream::connect(fake.address()).await?);
+//! socket.write_all(b"GET /v1/event/stream?index=7 HTTP/1.1\r\n\r\n").await?;
+//! let mut lines = socket.lines();
+//! assert_eq!(lines.next_line().await?.as_deref(), Some("HTTP/1.1 200 OK"));
+//! while lines.next_line().await?.is_some_and(|header| !header.is_empty()) {}
+//! assert_eq!(lines.next_line().await?.as_deref(), Some("{}"));
+//! assert!(lines.next_line().await?.is_some_and(|line| line.starts_with(r#"{"Index":7,"#)));
+//! # Ok(())
+//! # }
+//! ```
+
+mod builder;
+mod handle;
+mod history;
+mod line;
+mod lists;
+mod request;
+mod script;
+mod server;
+mod state;
+mod stream;
+mod subscription;
+#[cfg(test)]
+mod tests;
+mod version;
+mod wire;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::testing::DeadlinePassed;
+use crate::testing::recording::HEARTBEAT;
+use line::Line;
+use state::Shared;
+use version::Answer;
+
+pub use builder::FakeNomadBuilder;
+pub use handle::StreamHandle;
+pub use line::{BatchText, EventText, KeyOrder, LineError};
+pub use request::SeenRequest;
+pub use script::{Fault, Point, Script};
+pub use version::Version;
+
+/// The path of the event stream.
+pub const STREAM_PATH: &str = "/v1/event/stream";
+
+/// The namespace that every cluster has, and that a request without one means.
+pub(in crate::testing) const DEFAULT_NAMESPACE: &str = "default";
+
+/// The region of an agent that was given none.
+const DEFAULT_REGION: &str = "global";
+
+/// What the agent believes of its servers' leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leader {
+    /// Whether there is one; without, lists are answered only to requests with `stale`.
+    pub known: bool,
+    /// How long ago it was heard.
+    pub last_contact: Duration,
+}
+
+impl Default for Leader {
+    fn default() -> Self {
+        Self {
+            known: true,
+            last_contact: Duration::ZERO,
+        }
+    }
+}
+
+/// A running fake. Dropping it closes its port and its connections.
+///
+/// All methods may be called from anywhere at any time; those that change the history take effect on open streams at once.
+pub struct FakeNomad {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    running: Mutex<Option<Running>>,
+}
+
+struct Running {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl FakeNomad {
+    /// Options of a fake to be started.
+    #[must_use]
+    pub fn builder() -> FakeNomadBuilder {
+        FakeNomadBuilder::default()
+    }
+
+    async fn start(shared: Shared) -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let fake = Self {
+            shared: Arc::new(shared),
+            address: listener.local_addr()?,
+            running: Mutex::new(None),
+        };
+        fake.run(listener);
+        Ok(fake)
+    }
+
+    fn run(&self, listener: TcpListener) {
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(server::run(listener, Arc::clone(&self.shared), stopped));
+        *self.running() = Some(Running { stop, task });
+    }
+
+    fn running(&self) -> std::sync::MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Where it listens. The port stays the same over [`restart`](Self::restart).
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops listening and closes every connection, as a killed agent: from then on connections are refused.
+    ///
+    /// History and settings stay. For a polite end, [inject](Self::inject) [`Fault::SubscriptionClosed`] first.
+    pub async fn stop(&self) {
+        let running = self.running().take();
+        if let Some(Running { stop, task }) = running {
+            // Either it listens for this, or it has ended already.
+            let _ = stop.send(());
+            let _ = task.await;
+        }
+    }
+
+    /// Listens again, on the same port, after [`stop`](Self::stop). Does nothing when it listens already.
+    ///
+    /// # Errors
+    ///
+    /// Another process has taken the port meanwhile.
+    pub async fn start_again(&self) -> io::Result<()> {
+        if self.running().is_none() {
+            self.run(TcpListener::bind(self.address).await?);
+        }
+        Ok(())
+    }
+
+    /// [Stops](Self::stop) and [starts again](Self::start_again), with the same history.
+    ///
+    /// # Errors
+    ///
+    /// Another process has taken the port meanwhile.
+    pub async fn restart(&self) -> io::Result<()> {
+        self.stop().await;
+        self.start_again().await
+    }
+
+    /// Adds a line to the history, as one transaction of the cluster. Heartbeats are passed over.
+    ///
+    /// The index of the lists of its topics moves with it, and its namespaces exist from then on.
+    ///
+    /// # Errors
+    ///
+    /// The line is not a batch; see [`append_opaque`](Self::append_opaque).
+    pub fn append(&self, line: impl Into<Bytes>) -> Result<(), LineError> {
+        if let Some(line) = parse(line.into())? {
+            self.shared.change(|state| state.append(line));
+        }
+        Ok(())
+    }
+
+    /// Builds a line and adds it.
+    ///
+    /// # Errors
+    ///
+    /// The line cannot be built.
+    pub fn append_batch(&self, batch: &BatchText) -> Result<(), LineError> {
+        self.append(batch.to_bytes()?)
+    }
+
+    /// Adds a line that nobody looks into: it goes to every subscriber byte for byte, at `index` of the history.
+    ///
+    /// For what no Nomad should send: broken JSON, `NaN`, an empty line.
+    pub fn append_opaque(&self, index: u64, line: impl Into<Bytes>) {
+        let line = Arc::new(Line::opaque(index, line.into()));
+        self.shared.change(|state| state.append(line));
+    }
+
+    /// Forgets all lines below `index`, as if so many had come that they fell out of the buffer.
+    ///
+    /// A stream that has not sent them yet is dropped.
+    pub fn evict_to(&self, index: u64) {
+        self.shared.change(|state| state.history.evict_to(index));
+    }
+
+    /// Forgets all lines. New streams wait for the next one, whatever index they ask for.
+    pub fn evict_all(&self) {
+        self.shared.change(|state| state.history.evict_all());
+    }
+
+    /// Lets the next stream see `lines` come from the first on, whatever index it asks for.
+    ///
+    /// That is a client which connects while a server that was just started applies its log again. The lines become the whole history
+    /// with that connection, as far as the buffer holds them.
+    ///
+    /// # Errors
+    ///
+    /// A line is not a batch.
+    pub fn replay_log_on_next_connect(
+        &self,
+        lines: impl IntoIterator<Item = Bytes>,
+    ) -> Result<(), LineError> {
+        let lines = parse_all(lines)?;
+        self.shared.change(|state| state.replay = Some(lines));
+        Ok(())
+    }
+
+    /// Becomes another, rebuilt cluster with these lines: old ones, their table indexes and namespaces are gone, and streams are
+    /// closed.
+    ///
+    /// # Errors
+    ///
+    /// A line is not a batch.
+    pub fn replace_history(&self, lines: impl IntoIterator<Item = Bytes>) -> Result<(), LineError> {
+        let lines = parse_all(lines)?;
+        self.inject(&Fault::Close);
+        self.shared.change(|state| {
+            state.history.evict_all();
+            state.lists.forget_lines();
+            for line in lines {
+                state.append(line);
+            }
+        });
+        Ok(())
+    }
+
+    /// Changes the token that requests need; `None` is a cluster without ACLs. Open streams go on.
+    pub fn set_token(&self, token: Option<&str>) {
+        let token = token.map(SecretString::from);
+        self.shared.change(|state| state.token = token);
+    }
+
+    /// Refuses this path to everybody, as to a token without the right: `/v1/nodes`, [`STREAM_PATH`].
+    pub fn deny(&self, path: &str) {
+        self.shared
+            .change(|state| state.denied.insert(path.to_owned()));
+    }
+
+    /// Takes [`deny`](Self::deny) back.
+    pub fn allow(&self, path: &str) {
+        self.shared.change(|state| state.denied.remove(path));
+    }
+
+    /// Makes a namespace. Streams with `namespace=*` that are open already do not see its events.
+    pub fn add_namespace(&self, name: &str, create_index: u64) {
+        self.shared
+            .change(|state| state.lists.add_namespace(name, create_index));
+    }
+
+    /// Sets `X-Nomad-Index` of a list, which otherwise is the newest index with an event of its topic.
+    ///
+    /// Volumes and plugins are listed by type: `/v1/volumes?type=csi`.
+    pub fn set_list_index(&self, path: &str, index: u64) {
+        self.shared
+            .change(|state| state.lists.set_index(path, index));
+    }
+
+    /// Sets what a path answers, also one that is unknown otherwise, as `/v1/job/web`.
+    pub fn set_body(&self, path: &str, json: impl Into<String>) {
+        let json = json.into();
+        self.shared.change(|state| state.lists.set_body(path, json));
+    }
+
+    /// Answers the next request of an ordinary path with this status and text, once, whatever its token.
+    pub fn answer_once(&self, path: &str, status: u16, text: impl Into<String>) {
+        let answer = Answer::error(status, text);
+        self.shared
+            .change(|state| state.lists.answer_once(path, answer));
+    }
+
+    /// Says whether there is a leader, and when it was heard last.
+    pub fn set_leader(&self, leader: Leader) {
+        self.shared.change(|state| state.lists.leader = leader);
+    }
+
+    /// Queues a script; each request of the stream takes the oldest one.
+    pub fn script(&self, script: Script) {
+        self.shared.change(|state| state.scripts.push_back(script));
+    }
+
+    /// Lets a fault happen to every open stream, at once.
+    pub fn inject(&self, fault: &Fault) {
+        for stream in self.streams().iter().filter(|stream| stream.is_open()) {
+            stream.inject(fault.clone());
+        }
+    }
+
+    /// Every stream that was granted since the start, oldest first; of the ended ones, the newest thousand.
+    #[must_use]
+    pub fn streams(&self) -> Vec<StreamHandle> {
+        let state = self.shared.state();
+        let streams = state.streams.iter();
+        streams
+            .map(|(&id, stream)| {
+                StreamHandle::new(id, stream.commands.clone(), Arc::clone(&self.shared))
+            })
+            .collect()
+    }
+
+    /// How many streams are open, refused ones not counted. One that its client has closed, even by half, is not open.
+    #[must_use]
+    pub fn open_streams(&self) -> usize {
+        self.shared.state().open_streams()
+    }
+
+    /// The requests read so far, oldest first; the newest ten thousand.
+    #[must_use]
+    pub fn requests(&self) -> Vec<SeenRequest> {
+        self.shared.state().requests.iter().cloned().collect()
+    }
+
+    /// The requests of the event stream among them.
+    #[must_use]
+    pub fn stream_requests(&self) -> Vec<SeenRequest> {
+        let mut requests = self.requests();
+        requests.retain(SeenRequest::is_stream);
+        requests
+    }
+
+    /// Waits until exactly `count` streams are open.
+    ///
+    /// # Errors
+    ///
+    /// They were not, `within` that time.
+    pub async fn wait_for_streams(
+        &self,
+        count: usize,
+        within: Duration,
+    ) -> Result<(), DeadlinePassed> {
+        let what = format!("{count} open streams");
+        self.shared
+            .wait(what, within, |state| state.open_streams() == count)
+            .await
+    }
+
+    /// Waits until so many requests have been read that `wanted` says yes to the list of them.
+    ///
+    /// # Errors
+    ///
+    /// It did not, `within` that time.
+    pub async fn wait_for_requests(
+        &self,
+        within: Duration,
+        wanted: impl Fn(&[SeenRequest]) -> bool,
+    ) -> Result<(), DeadlinePassed> {
+        let what = "requests".to_owned();
+        self.shared
+            .wait(what, within, |state| {
+                let (older, newer) = state.requests.as_slices();
+                if newer.is_empty() {
+                    wanted(older)
+                } else {
+                    wanted(&[older, newer].concat())
+                }
+            })
+            .await
+    }
+
+    /// Waits until some stream has sent every line up to `index` that its filter lets through.
+    ///
+    /// Sent is handed to the socket. `index` has to be reached by the history too. It counts for the whole life of the fake: a line
+    /// that was sent to a stream long ended is sent.
+    ///
+    /// # Errors
+    ///
+    /// None had, `within` that time.
+    pub async fn wait_until_sent(
+        &self,
+        index: u64,
+        within: Duration,
+    ) -> Result<(), DeadlinePassed> {
+        let what = format!("index {index} to be sent");
+        self.shared
+            .wait(what, within, |state| {
+                let end = state.history.end_of_index(index);
+                end.is_some_and(|end| state.sent_through >= end)
+            })
+            .await
+    }
+}
+
+impl Drop for FakeNomad {
+    fn drop(&mut self) {
+        if let Some(running) = self.running().take() {
+            running.task.abort();
+        }
+    }
+}
+
+impl std::fmt::Debug for FakeNomad {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FakeNomad")
+            .field("address", &self.address)
+            .field("settings", &self.shared.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads a line; `None` for a heartbeat, which the server makes itself.
+fn parse(line: Bytes) -> Result<Option<Arc<Line>>, LineError> {
+    if line.as_ref() == HEARTBEAT {
+        return Ok(None);
+    }
+    Line::parse(line).map(|line| Some(Arc::new(line)))
+}
+
+fn parse_all(lines: impl IntoIterator<Item = Bytes>) -> Result<Vec<Arc<Line>>, LineError> {
+    let lines = lines.into_iter().map(parse);
+    lines.filter_map(Result::transpose).collect()
+}

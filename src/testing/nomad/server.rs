@@ -1,0 +1,135 @@
+//! Accepts connections and reads their requests.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::request::{self, SeenRequest};
+use super::state::Shared;
+use super::stream;
+use super::version::Answer;
+
+/// So many connections are served at once; more wait to be accepted.
+const MAX_CONNECTIONS: usize = 1024;
+
+/// Pause after a failed accept, which means that the process is short of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// Serves until `stop`, then closes the listener and every connection before it returns.
+pub(super) async fn run(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    mut stop: oneshot::Receiver<()>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            _ = &mut stop => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
+                Ok((socket, _)) => {
+                    let shared = Arc::clone(&shared);
+                    connections.spawn(async move { serve(socket, &shared).await });
+                }
+                Err(_) => sleep(ACCEPT_PAUSE).await,
+            },
+        }
+    }
+    drop(listener);
+    connections.shutdown().await;
+}
+
+async fn serve(socket: TcpStream, shared: &Shared) {
+    // Every piece leaves at once; if that cannot be had, the stream is still right.
+    let _ = socket.set_nodelay(true);
+    let (reader, writer) = socket.into_split();
+    let mut connection = Connection {
+        reader,
+        writer,
+        buffer: BytesMut::new(),
+    };
+    loop {
+        let request = match request::read(&mut connection.reader, &mut connection.buffer).await {
+            Ok(Some(request)) => request,
+            Ok(None) => return,
+            Err(_) => {
+                let text =
+                    b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                let _ = connection.writer.write_all(text).await;
+                return;
+            }
+        };
+        shared.note_request(request.clone());
+        let after = if request.is_stream() {
+            stream::serve(&mut connection, shared, &request).await
+        } else {
+            let answer = ordinary(shared, &request);
+            connection.answer(&answer, &request).await
+        };
+        match after {
+            After::KeepOpen => {}
+            After::Close => return,
+            After::Reset => {
+                // The writing half would say a proper goodbye if it were dropped by itself.
+                if let Ok(socket) = connection.reader.reunite(connection.writer) {
+                    let _ = socket.set_zero_linger();
+                }
+                return;
+            }
+        }
+    }
+}
+
+/// The answer of an ordinary endpoint.
+fn ordinary(shared: &Shared, request: &SeenRequest) -> Answer {
+    let once = shared.state().lists.take_once(&request.path);
+    if let Some(answer) = once.or_else(|| shared.refusal(request)) {
+        return answer;
+    }
+    shared.state().lists.answer(request)
+}
+
+/// A client's connection.
+pub(super) struct Connection {
+    pub(super) reader: OwnedReadHalf,
+    pub(super) writer: OwnedWriteHalf,
+    buffer: BytesMut,
+}
+
+/// What becomes of a connection after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    KeepOpen,
+    Close,
+    Reset,
+}
+
+impl Connection {
+    /// Writes a whole answer.
+    pub(super) async fn answer(&mut self, answer: &Answer, request: &SeenRequest) -> After {
+        let keep = request.keeps_alive();
+        let bytes = answer.to_bytes(&request.http_version, keep);
+        match self.writer.write_all(&bytes).await {
+            Ok(()) if keep => After::KeepOpen,
+            _ => After::Close,
+        }
+    }
+
+    /// Writes a head, and then nothing for `delay`, unless the client leaves.
+    pub(super) async fn answer_and_hang(&mut self, head: &[u8], delay: Duration) -> After {
+        if self.writer.write_all(head).await.is_ok() {
+            let mut piece = [0; 64];
+            let until_the_client_leaves =
+                async { while matches!(self.reader.read(&mut piece).await, Ok(1..)) {} };
+            let _ = timeout(delay, until_the_client_leaves).await;
+        }
+        After::Close
+    }
+}

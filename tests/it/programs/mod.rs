@@ -1,0 +1,235 @@
+//! The shipped programs (`vrl/`) and the configurations that use them (`config/`).
+
+mod configurations;
+mod examples;
+mod recording;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use vrl::compiler::runtime::Runtime;
+use vrl::compiler::state::{ExternalEnv, RuntimeState};
+use vrl::compiler::{CompileConfig, Program, TargetValue, TimeZone, compile_with_external};
+use vrl::diagnostic::Formatter;
+use vrl::value::kind::Collection;
+use vrl::value::{KeyString, Kind, Secrets, Value};
+
+/// Programs by the name of their file, with the topic that each reads. `other` reads every other topic.
+const PROGRAMS: [(&str, &str); 8] = [
+    ("allocation", "Allocation"),
+    ("deployment", "Deployment"),
+    ("evaluation", "Evaluation"),
+    ("job", "Job"),
+    ("node", "Node"),
+    ("notices", "NomadEvents"),
+    ("other", "*"),
+    ("service", "Service"),
+];
+
+/// Text fields that every program sets for every event, never empty: labels and structured metadata may use them.
+const TEXT_FIELDS: [&str; 7] = [
+    "event_id",
+    "level",
+    "message",
+    "namespace",
+    "service_name",
+    "topic",
+    "type",
+];
+
+const LEVELS: [&str; 4] = ["debug", "info", "warn", "error"];
+
+/// The folder in which the configurations are meant to be run.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn program_file(name: &str) -> PathBuf {
+    root().join("vrl").join(format!("{name}.vrl"))
+}
+
+/// Compiles a program for an event of which nothing is known, as the embedded host does. Warnings fail, too.
+fn program(name: &str) -> Program {
+    compile(name, &ExternalEnv::default())
+}
+
+fn compile(name: &str, event: &ExternalEnv) -> Program {
+    let source = fs::read_to_string(program_file(name)).unwrap();
+    let functions = vrl::stdlib::all();
+    let compiled = compile_with_external(&source, &functions, event, CompileConfig::default())
+        .unwrap_or_else(|errors| panic!("{name}.vrl: {}", Formatter::new(&source, errors)));
+    assert!(
+        compiled.warnings.is_empty(),
+        "{name}.vrl: {}",
+        Formatter::new(&source, compiled.warnings)
+    );
+    compiled.program
+}
+
+fn run(program: &Program, event: Value) -> Result<Value, String> {
+    let mut target = TargetValue {
+        value: event,
+        metadata: Value::Object(BTreeMap::new()),
+        secrets: Secrets::default(),
+    };
+    Runtime::new(RuntimeState::default())
+        .resolve(&mut target, program, &TimeZone::default())
+        .map_err(|error| error.to_string())?;
+    Ok(target.value)
+}
+
+/// JSON as an event, with `timestamp` as a real timestamp.
+fn event_from_json(json: &serde_json::Value) -> Value {
+    let mut event = value_from_json(json);
+    if let Value::Object(fields) = &mut event
+        && let Some(Value::Bytes(text)) = fields.get("timestamp")
+    {
+        let time: DateTime<Utc> = DateTime::parse_from_rfc3339(str::from_utf8(text).unwrap())
+            .expect("`timestamp` is RFC 3339")
+            .into();
+        fields.insert("timestamp".into(), Value::Timestamp(time));
+    }
+    event
+}
+
+fn value_from_json(json: &serde_json::Value) -> Value {
+    match json {
+        serde_json::Value::Null => Value::Null,
+        serde_json::Value::Bool(flag) => Value::Boolean(*flag),
+        serde_json::Value::Number(number) => match number.as_i64() {
+            Some(integer) => Value::Integer(integer),
+            None => Value::from_f64_or_zero(number.as_f64().unwrap()),
+        },
+        serde_json::Value::String(text) => Value::from(text.as_str()),
+        serde_json::Value::Array(items) => {
+            Value::Array(items.iter().map(value_from_json).collect())
+        }
+        serde_json::Value::Object(fields) => Value::Object(
+            fields
+                .iter()
+                .map(|(key, value)| (KeyString::from(key.as_str()), value_from_json(value)))
+                .collect(),
+        ),
+    }
+}
+
+/// An event as JSON, with timestamps as RFC 3339 text.
+fn json_from_event(event: &Value) -> serde_json::Value {
+    serde_json::to_value(event).unwrap()
+}
+
+fn field<'a>(event: &'a Value, name: &str) -> Option<&'a Value> {
+    event.as_object().and_then(|fields| fields.get(name))
+}
+
+/// The line that the shipped Loki sink makes of an event, since it takes out the time and the structured metadata.
+fn line(event: &Value) -> String {
+    let mut fields = event.as_object().expect("the event is an object").clone();
+    fields.remove("timestamp");
+    fields.remove("meta");
+    serde_json::to_string(&fields).unwrap()
+}
+
+/// What holds for every event that leaves a program, whatever went in. Returns the first thing that does not.
+fn check(event: &Value) -> Result<(), String> {
+    if !matches!(field(event, "timestamp"), Some(Value::Timestamp(_))) {
+        return Err("`timestamp` is no timestamp".to_owned());
+    }
+    if !matches!(field(event, "index"), Some(Value::Integer(_))) {
+        return Err("`index` is no integer".to_owned());
+    }
+    for name in TEXT_FIELDS {
+        match field(event, name) {
+            Some(Value::Bytes(text)) if !text.is_empty() => {}
+            other => return Err(format!("`{name}` is {other:?}")),
+        }
+    }
+    let level = text(event, "level");
+    if !LEVELS.contains(&level.as_str()) {
+        return Err(format!("`level` is {level:?}"));
+    }
+    let message = text(event, "message");
+    if message.chars().count() >= 500 || message.contains('\n') {
+        return Err(format!("`message` is long or not one line: {message:?}"));
+    }
+    if !matches!(field(event, "meta"), Some(Value::Object(_))) {
+        return Err("`meta` is no object".to_owned());
+    }
+    let line = line(event);
+    if line.len() > 4096 {
+        return Err(format!("the line has {} bytes", line.len()));
+    }
+    if json_from_event(event).to_string().contains("hunter2") {
+        return Err("a secret shows".to_owned());
+    }
+    Ok(())
+}
+
+/// What holds when the payload has the types that Nomad gives it: Loki's json parser passes over arrays, and Vector warns about
+/// every null in structured metadata.
+fn check_flat(event: &Value) -> Result<(), String> {
+    for (name, value) in event.as_object().expect("the event is an object") {
+        let flat = match value {
+            Value::Object(fields) if name.as_str() == "meta" => fields.values().all(is_scalar),
+            value => is_scalar(value),
+        };
+        if !flat {
+            return Err(format!("`{name}` is not flat: {value}"));
+        }
+    }
+    Ok(())
+}
+
+fn is_scalar(value: &Value) -> bool {
+    !matches!(value, Value::Null | Value::Object(_) | Value::Array(_))
+}
+
+fn text(event: &Value, name: &str) -> String {
+    field(event, name)
+        .and_then(Value::as_str)
+        .map(|text| text.into_owned())
+        .unwrap_or_default()
+}
+
+/// A source may declare the types of the fields that it sets, and a program has to compile then as well: VRL refuses to handle
+/// an error that cannot happen.
+#[test]
+fn programs_compile_for_a_source_that_declares_its_fields() {
+    let nomad = Collection::empty()
+        .with_known("event_id", Kind::bytes())
+        .with_known("origin", Kind::bytes())
+        .with_known("region", Kind::bytes().or_undefined())
+        .with_known("timestamp_source", Kind::bytes());
+    let event = Collection::empty()
+        .with_known("Topic", Kind::bytes())
+        .with_known("Type", Kind::bytes())
+        .with_known("Key", Kind::bytes())
+        .with_known("Namespace", Kind::bytes())
+        .with_known(
+            "FilterKeys",
+            Kind::array(Collection::from_unknown(Kind::bytes())).or_null(),
+        )
+        .with_known("Index", Kind::integer())
+        .with_known("Payload", Kind::object(Collection::any()))
+        .with_known("timestamp", Kind::timestamp())
+        .with_known("nomad", Kind::object(nomad))
+        .with_known("source_type", Kind::bytes());
+    let declared =
+        ExternalEnv::new_with_kind(Kind::object(event), Kind::object(Collection::empty()));
+    for (name, _) in PROGRAMS {
+        compile(name, &declared);
+    }
+}
+
+#[test]
+fn every_program_is_tested() {
+    let mut files: Vec<String> = fs::read_dir(root().join("vrl"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter_map(|file| file.strip_suffix(".vrl").map(str::to_owned))
+        .collect();
+    files.sort();
+    assert_eq!(files, PROGRAMS.map(|(name, _)| name));
+}

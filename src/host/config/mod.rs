@@ -191,7 +191,10 @@ impl SinkConfig {
     pub(crate) fn build(&self, id: &str) -> Result<Box<dyn Sink>, String> {
         match self {
             Self::Loki(config) => config.build(id).map_err(|error| error.to_string()),
-            Self::Console(config) => Ok(Box::new(Console::new(id, config))),
+            Self::Console(config) => match Console::new(id, config) {
+                Ok(console) => Ok(Box::new(console)),
+                Err(error) => Err(format!("option `encoding`: {error}")),
+            },
             Self::Blackhole(config) => Ok(Box::new(Blackhole::new(id, config))),
         }
     }

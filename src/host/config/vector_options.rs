@@ -78,31 +78,10 @@ const ENCODING: &[&str] = &[
     "avro",
     "cef",
     "csv",
-    "except_fields",
     "gelf",
-    "json",
     "metric_tag_values",
-    "only_fields",
     "protobuf",
     "syslog",
-    "timestamp_format",
-];
-
-/// Values of `encoding.codec`.
-const CODECS: &[&str] = &[
-    "avro",
-    "cef",
-    "csv",
-    "gelf",
-    "json",
-    "logfmt",
-    "native",
-    "native_json",
-    "otlp",
-    "protobuf",
-    "raw_message",
-    "syslog",
-    "text",
 ];
 
 /// Types of conditions.
@@ -274,7 +253,6 @@ pub(super) fn option(kind: &str, component_type: &str, path: &[&str], name: &str
     match path {
         [] => listed(COMMON, kind) || listed(OF_TYPE, component_type),
         ["encoding"] if kind == "sink" => ENCODING.contains(&name),
-        ["encoding", "codec"] if kind == "sink" => CODECS.contains(&name),
         [.., "type"] if kind == "transform" => CONDITIONS.contains(&name),
         _ => false,
     }

@@ -2,7 +2,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use vrl::value::ObjectMap;
+use vrl::value::{ObjectMap, Value};
 
 use super::*;
 use crate::event::BatchId;
@@ -66,7 +66,7 @@ impl Stream {
 
 fn console() -> Console {
     let config: ConsoleConfig = toml::from_str("encoding.codec = 'json'").unwrap();
-    Console::new("out", &config)
+    Console::new("out", &config).unwrap()
 }
 
 async fn send(sender: &Sender, answers: &Answers, id: u64, text: &str) {
@@ -166,9 +166,11 @@ fn options_are_read() {
     let config: ConsoleConfig =
         toml::from_str("target = 'stderr'\nencoding.codec = 'json'").unwrap();
     assert_eq!(config.target, Target::Stderr);
+    let both = "encoding = { codec = 'json', only_fields = ['.a'], except_fields = ['.a'] }";
+    assert!(Console::new("out", &toml::from_str(both).unwrap()).is_err());
     for wrong in [
         "",
-        "encoding.codec = 'text'",
+        "encoding.codec = 'logfmt'",
         "encoding = {}",
         "target = 'file'\nencoding.codec = 'json'",
         "encoding.codec = 'json'\nframing.method = 'bytes'",

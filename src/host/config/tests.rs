@@ -566,6 +566,7 @@ fn route_without_rerouting_has_no_unmatched_output() {
 fn a_loki_sink_can_be_doubled_with_another_address() {
     let (mut config, _) = load(&format!(
         "{SOURCE}[sinks.loki]\ntype = \"loki\"\ninputs = [\"nomad\"]\nendpoint = \"http://a\"\n\
+         encoding.codec = \"json\"\nlabels.a = \"b\"\n\
          [sinks.hole]\ntype = \"blackhole\"\ninputs = [\"nomad\"]\n"
     ))
     .unwrap();

@@ -4,9 +4,8 @@ use serde::Deserialize;
 
 use super::Sink;
 
-/// The options of `loki`.
+/// The address among the options of `loki`; the others are for the sink that takes this one's place.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct LokiConfig {
     /// The address of Loki.
     pub(crate) endpoint: String,

@@ -775,3 +775,25 @@ fn everything_that_does_not_build_is_reported() {
         assert!(errors.contains(part), "{errors}");
     }
 }
+
+#[test]
+fn shipped_configurations_load_and_compile_without_a_warning() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // Their paths start from the root of the repository.
+    let files = |path: &Path| std::fs::read_to_string(root.join(path));
+    let mut seen = 0;
+    for entry in std::fs::read_dir(root.join("config")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        seen += 1;
+        let (config, warnings) =
+            Config::load(&path, &|_| None, &files).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(warnings.0, Vec::<String>::new(), "in {}", path.display());
+        if let Err(problems) = Graph::build(&config) {
+            panic!("{problems:?}");
+        }
+    }
+    assert!(seen > 0);
+}

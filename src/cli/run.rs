@@ -50,8 +50,8 @@ pub(super) fn conclude(summary: &RunSummary) -> Exit {
             Exit::Success
         }
         // A closed pipe is how a reader says that it has seen enough.
-        Ended::SinksEnded => Exit::Success,
-        Ended::SourcesEnded => {
+        Ended::NoSinkLeft => Exit::Success,
+        Ended::NoSourceLeft => {
             error!("the source has ended, which is a defect");
             Exit::Failure
         }

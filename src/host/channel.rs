@@ -126,3 +126,89 @@ impl Drop for Receiver {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use vrl::value::Value;
+
+    use super::*;
+    use crate::event::BatchId;
+    use crate::host::event::{Answer, Finalizer};
+
+    #[derive(Clone, Debug, Default)]
+    struct Answers(Arc<Mutex<Vec<Delivery>>>);
+
+    impl Answer for Answers {
+        fn resolve(&self, _: BatchId, delivery: Delivery) {
+            self.0.lock().unwrap().push(delivery);
+        }
+    }
+
+    impl Answers {
+        fn events(&self, weight: usize) -> Vec<LogEvent> {
+            vec![LogEvent {
+                value: Value::Null,
+                metadata: Value::Null,
+                finalizer: Finalizer::new(self.clone(), BatchId(1)),
+                weight,
+            }]
+        }
+
+        fn get(&self) -> Vec<Delivery> {
+            self.0.lock().unwrap().clone()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn room_is_counted_in_bytes_and_one_that_is_too_heavy_goes_alone() {
+        let answers = Answers::default();
+        let (sender, mut receiver) = channel(100);
+        sender.send(answers.events(60)).await.unwrap();
+        sender.send(answers.events(40)).await.unwrap();
+        let wait = Duration::from_secs(1);
+        let full = tokio::time::timeout(wait, sender.send(answers.events(1))).await;
+        assert!(full.is_err());
+        receiver.recv().await.unwrap();
+        // 60 are free, and the whole room is needed.
+        let heavy = tokio::time::timeout(wait, sender.send(answers.events(1000))).await;
+        assert!(heavy.is_err());
+        receiver.recv().await.unwrap();
+        sender.send(answers.events(1000)).await.unwrap();
+        receiver.recv().await.unwrap();
+        drop(sender);
+        assert!(receiver.recv().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn what_a_receiver_leaves_behind_is_rejected() {
+        let answers = Answers::default();
+        let (sender, receiver) = channel(100);
+        sender.send(answers.events(100)).await.unwrap();
+        let blocked = tokio::spawn({
+            let (sender, events) = (sender.clone(), answers.events(1));
+            async move { sender.send(events).await }
+        });
+        tokio::task::yield_now().await;
+        drop(receiver);
+        assert_eq!(blocked.await.unwrap(), Err(Closed));
+        assert_eq!(sender.send(answers.events(1)).await, Err(Closed));
+        assert_eq!(answers.get(), vec![Delivery::Rejected; 3]);
+    }
+
+    #[tokio::test]
+    async fn what_a_panicking_receiver_leaves_behind_is_errored() {
+        let answers = Answers::default();
+        let (sender, receiver) = channel(100);
+        sender.send(answers.events(1)).await.unwrap();
+        let panicked = std::thread::spawn(move || {
+            let _receiver = receiver;
+            panic!("a test wanted this");
+        });
+        assert!(panicked.join().is_err());
+        assert_eq!(sender.send(answers.events(1)).await, Err(Closed));
+        assert_eq!(answers.get(), vec![Delivery::Errored; 2]);
+    }
+}

@@ -63,9 +63,9 @@ pub(crate) enum Ended {
     /// It was asked to.
     Stopped,
     /// No source gives anything any more.
-    SourcesEnded,
+    NoSourceLeft,
     /// No sink takes anything any more, as when a pipe was closed.
-    SinksEnded,
+    NoSinkLeft,
     /// A component broke, which is a defect of this program. Names it.
     Failed(String),
 }
@@ -290,7 +290,7 @@ impl Tasks {
                 self.pipelines.remove(&id);
                 self.summary.unanswered_batches += unanswered;
                 if self.pipelines.is_empty() && !stopping {
-                    self.summary.ended = Ended::SourcesEnded;
+                    self.summary.ended = Ended::NoSourceLeft;
                     return true;
                 }
             }
@@ -303,7 +303,7 @@ impl Tasks {
                         "the sink takes no more events"
                     );
                     if self.sinks.is_empty() {
-                        self.summary.ended = Ended::SinksEnded;
+                        self.summary.ended = Ended::NoSinkLeft;
                         return true;
                     }
                 }

@@ -5,11 +5,12 @@ use toml::de::DeTable;
 
 use super::document::{Document, Owner, Table, component_name};
 use super::outputs::{self, DEFAULT, Joint, UNMATCHED, source_ports};
-use super::problem::{Problem, USE_VECTOR, Warnings};
+use super::problem::{Problem, Warnings};
 use super::{
     Acknowledgements, Config, Env, Files, SinkConfig, SinkNode, SourceNode, TransformConfig,
     TransformNode, vector_options,
 };
+use crate::host::USE_VECTOR;
 use crate::host::transforms::program::ProgramText;
 use crate::host::transforms::remap::{RemapConfig, RemapOptions};
 use crate::options::Options;

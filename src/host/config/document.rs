@@ -3,12 +3,12 @@
 use std::ops::Range;
 
 use serde::Deserialize;
-use serde::de::IntoDeserializer;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-use super::problem::{Problem, USE_VECTOR};
+use super::problem::Problem;
 use super::vector_options;
+use crate::host::USE_VECTOR;
 
 /// Who owns a table: what it is called in messages, and where Vector's own names for it are looked up.
 #[derive(Clone, Copy, Debug)]
@@ -171,24 +171,6 @@ impl<'t> Document<'t> {
             message: explain(owner, error.message(), path),
         }
     }
-}
-
-/// Reads a table that is in a struct's place already, as the map of a condition is.
-pub(crate) fn from_map<'de, T, A>(map: A) -> Result<T, A::Error>
-where
-    T: Deserialize<'de>,
-    A: serde::de::MapAccess<'de>,
-{
-    T::deserialize(serde::de::value::MapAccessDeserializer::new(map))
-}
-
-/// Reads a text into an enumeration, for options that take a text or a table.
-pub(crate) fn from_text<'de, T, E>(text: &'de str) -> Result<T, E>
-where
-    T: Deserialize<'de>,
-    E: serde::de::Error,
-{
-    T::deserialize(text.into_deserializer())
 }
 
 /// The keys that lead to a place.

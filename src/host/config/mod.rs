@@ -15,6 +15,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::USE_VECTOR;
 use super::sinks::Sink;
 use super::sinks::blackhole::{Blackhole, BlackholeConfig};
 use super::sinks::console::{Console, ConsoleConfig};
@@ -23,10 +24,9 @@ use super::transforms::filter::FilterConfig;
 use super::transforms::remap::RemapConfig;
 use super::transforms::route::RouteConfig;
 use crate::options::Settings;
-pub(crate) use document::{component_name, from_map};
+pub(crate) use document::component_name;
 pub(crate) use outputs::{NOTICES, OutputId, UNMATCHED, source_ports};
-pub(crate) use problem::{ConfigErrors, Problem, USE_VECTOR, Warnings};
-pub(crate) use vector_options::VRL_FUNCTIONS;
+pub(crate) use problem::{ConfigErrors, Problem, Warnings};
 
 /// Files longer than this are not read: a configuration or a program is never that long.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
@@ -191,7 +191,10 @@ impl SinkConfig {
     pub(crate) fn build(&self, id: &str) -> Result<Box<dyn Sink>, String> {
         match self {
             Self::Loki(config) => config.build(id).map_err(|error| error.to_string()),
-            Self::Console(config) => Ok(Box::new(Console::new(id, config))),
+            Self::Console(config) => match Console::new(id, config) {
+                Ok(console) => Ok(Box::new(console)),
+                Err(error) => Err(format!("option `encoding`: {error}")),
+            },
             Self::Blackhole(config) => Ok(Box::new(Blackhole::new(id, config))),
         }
     }
@@ -256,7 +259,7 @@ impl<'de> Deserialize<'de> for Acknowledgements {
                 self,
                 map: A,
             ) -> Result<Acknowledgements, A::Error> {
-                let table: Table = from_map(map)?;
+                let table = Table::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
                 Ok(Acknowledgements(table.enabled))
             }
         }

@@ -2,9 +2,6 @@
 
 use std::fmt;
 
-/// What a user does when this program does not have what Vector has.
-pub(crate) const USE_VECTOR: &str = "run this file with `nomad-vector`, which is Vector itself";
-
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {

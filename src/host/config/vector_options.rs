@@ -78,31 +78,10 @@ const ENCODING: &[&str] = &[
     "avro",
     "cef",
     "csv",
-    "except_fields",
     "gelf",
-    "json",
     "metric_tag_values",
-    "only_fields",
     "protobuf",
     "syslog",
-    "timestamp_format",
-];
-
-/// Values of `encoding.codec`.
-const CODECS: &[&str] = &[
-    "avro",
-    "cef",
-    "csv",
-    "gelf",
-    "json",
-    "logfmt",
-    "native",
-    "native_json",
-    "otlp",
-    "protobuf",
-    "raw_message",
-    "syslog",
-    "text",
 ];
 
 /// Types of conditions.
@@ -247,43 +226,6 @@ const SINKS: &[&str] = &[
     "websocket_server",
 ];
 
-/// Functions of Vector's VRL that this program is built without: Vector's own ones, and those that reach out of the process
-/// or need cryptography.
-pub(crate) const VRL_FUNCTIONS: &[&str] = &[
-    "aggregate_vector_metrics",
-    "crc",
-    "decrypt",
-    "decrypt_ip",
-    "dns_lookup",
-    "encode_proto",
-    "encrypt",
-    "encrypt_ip",
-    "find_enrichment_table_records",
-    "find_vector_metrics",
-    "get_enrichment_table_record",
-    "get_env_var",
-    "get_hostname",
-    "get_secret",
-    "get_timezone_name",
-    "get_vector_metric",
-    "hmac",
-    "http_request",
-    "md5",
-    "parse_dnstap",
-    "parse_etld",
-    "parse_proto",
-    "remove_secret",
-    "reverse_dns",
-    "seahash",
-    "set_secret",
-    "set_semantic_meaning",
-    "sha1",
-    "sha2",
-    "sha3",
-    "validate_json_schema",
-    "xxhash",
-];
-
 /// Whether Vector has this name at the top of a file.
 pub(super) fn top(name: &str) -> bool {
     TOP.contains(&name)
@@ -311,7 +253,6 @@ pub(super) fn option(kind: &str, component_type: &str, path: &[&str], name: &str
     match path {
         [] => listed(COMMON, kind) || listed(OF_TYPE, component_type),
         ["encoding"] if kind == "sink" => ENCODING.contains(&name),
-        ["encoding", "codec"] if kind == "sink" => CODECS.contains(&name),
         [.., "type"] if kind == "transform" => CONDITIONS.contains(&name),
         _ => false,
     }

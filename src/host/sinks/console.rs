@@ -6,10 +6,10 @@ use std::pin::Pin;
 
 use serde::Deserialize;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
-use vrl::value::Value;
 
 use super::Sink;
 use crate::host::channel::Receiver;
+use crate::host::encoding::{Encoder, EncodingConfig, EncodingError};
 use crate::host::event::{Finalizer, LogEvent};
 use crate::host::metrics::ComponentMetrics;
 use crate::position::Delivery;
@@ -25,7 +25,7 @@ pub(crate) struct ConsoleConfig {
     #[serde(default)]
     pub(crate) target: Target,
     /// How to write an event.
-    pub(crate) encoding: Encoding,
+    pub(crate) encoding: EncodingConfig,
 }
 
 /// The stream to write to.
@@ -39,38 +39,26 @@ pub(crate) enum Target {
     Stderr,
 }
 
-/// How an event becomes text.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Encoding {
-    /// The form.
-    pub(crate) codec: Codec,
-}
-
-/// The forms that an event can be written in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Codec {
-    /// The event as JSON, keys sorted.
-    Json,
-}
-
 /// The sink.
 #[derive(Debug)]
 pub(crate) struct Console {
     target: Target,
-    codec: Codec,
+    encoder: Encoder,
     metrics: ComponentMetrics,
 }
 
 impl Console {
     /// Makes the sink.
-    pub(crate) fn new(id: &str, config: &ConsoleConfig) -> Self {
-        Self {
+    ///
+    /// # Errors
+    ///
+    /// Options under `encoding` that contradict each other.
+    pub(crate) fn new(id: &str, config: &ConsoleConfig) -> Result<Self, EncodingError> {
+        Ok(Self {
             target: config.target,
-            codec: config.encoding.codec,
+            encoder: config.encoding.build()?,
             metrics: ComponentMetrics::new("sink", id, "console"),
-        }
+        })
     }
 
     /// Writes events until the channel ends or the stream breaks. What is left then is noted as rejected.
@@ -121,9 +109,9 @@ impl Console {
     }
 
     fn add(&self, events: Vec<LogEvent>, block: &mut Vec<u8>, waiting: &mut Vec<Finalizer>) {
-        for event in events {
+        for mut event in events {
             let start = block.len();
-            match encode(self.codec, &event.value, block) {
+            match self.encoder.encode(&mut event.value, block) {
                 Ok(()) => {
                     block.push(b'\n');
                     waiting.push(event.finalizer);
@@ -135,13 +123,6 @@ impl Console {
                 }
             }
         }
-    }
-}
-
-/// Appends an event to a block.
-fn encode(codec: Codec, value: &Value, block: &mut Vec<u8>) -> serde_json::Result<()> {
-    match codec {
-        Codec::Json => serde_json::to_writer(block, value),
     }
 }
 

@@ -9,7 +9,6 @@ use vrl::path::{OwnedTargetPath, PathPrefix};
 use vrl::value::Value;
 
 use super::program::{Access, Compiled, Failure, ProgramText, Stopped};
-use crate::host::config::from_map;
 use crate::host::event::LogEvent;
 use crate::host::metrics::ComponentMetrics;
 
@@ -88,7 +87,7 @@ impl<'de> Deserialize<'de> for ConditionText {
                 self,
                 map: A,
             ) -> Result<ConditionText, A::Error> {
-                let table: Table = from_map(map)?;
+                let table = Table::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
                 match table.kind {
                     Kind::Vrl => Ok(ConditionText(table.source)),
                 }

@@ -16,10 +16,47 @@ use vrl::diagnostic::{DiagnosticList, Formatter};
 use vrl::path::OwnedTargetPath;
 use vrl::value::Value;
 
-use crate::host::config::{USE_VECTOR, VRL_FUNCTIONS};
+use crate::host::USE_VECTOR;
 
 /// vrl's code for a call of a function that does not exist.
 const UNDEFINED_FUNCTION: usize = 105;
+
+/// Functions of Vector's VRL that this program is built without: Vector's own ones, and those that reach out of the process
+/// or need cryptography.
+const VECTORS_FUNCTIONS: &[&str] = &[
+    "aggregate_vector_metrics",
+    "crc",
+    "decrypt",
+    "decrypt_ip",
+    "dns_lookup",
+    "encode_proto",
+    "encrypt",
+    "encrypt_ip",
+    "find_enrichment_table_records",
+    "find_vector_metrics",
+    "get_enrichment_table_record",
+    "get_env_var",
+    "get_hostname",
+    "get_secret",
+    "get_timezone_name",
+    "get_vector_metric",
+    "hmac",
+    "http_request",
+    "md5",
+    "parse_dnstap",
+    "parse_etld",
+    "parse_proto",
+    "remove_secret",
+    "reverse_dns",
+    "seahash",
+    "set_secret",
+    "set_semantic_meaning",
+    "sha1",
+    "sha2",
+    "sha3",
+    "validate_json_schema",
+    "xxhash",
+];
 
 /// A program as the user wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,7 +202,7 @@ fn render_errors(source: &str, diagnostics: DiagnosticList) -> String {
         .filter(|diagnostic| diagnostic.code == UNDEFINED_FUNCTION)
         .flat_map(|diagnostic| &diagnostic.labels)
         .filter_map(|label| source.get(label.span.start()..label.span.end()))
-        .filter(|name| VRL_FUNCTIONS.contains(name))
+        .filter(|name| VECTORS_FUNCTIONS.contains(name))
         .collect();
     let hint = foreign.first().map(|name| {
         format!("\n`{name}` is a function that Vector has and this program does not: {USE_VECTOR}")

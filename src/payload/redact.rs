@@ -40,6 +40,25 @@ pub fn redact(payload: &mut Value) {
     }
 }
 
+/// Whether a payload, as text, may hold something to redact. Quick, and errs on the side of yes.
+///
+/// Most payloads are those of allocations and evaluations, without a job and without a URL; nothing in them calls for a walk
+/// through the tree. A backslash may begin an escape that hides a name or a `://`.
+#[must_use]
+pub fn may_need_redaction(payload: &[u8]) -> bool {
+    const SIGNS: [&[u8]; 6] = [
+        b"\\",
+        b"://",
+        b"\"Job\"",
+        b"\"Volume\"",
+        b"\"LeaderACL\"",
+        b"\"Lock\"",
+    ];
+    SIGNS
+        .iter()
+        .any(|sign| memchr::memmem::find(payload, sign).is_some())
+}
+
 /// Where in a payload a value stands, as far as that matters for what is secret.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {

@@ -136,42 +136,73 @@ struct OwnTime {
     by_server: bool,
 }
 
-/// Reads the time of an event, if its payload has one. A scan of the text that builds nothing.
+/// Reads the time of an event, if its payload has one. Looks at the text and builds nothing.
 ///
 /// `ModifyTime` is in nanoseconds and set by the server with the write (`nomad/structs/structs.go`); a Job has none, but a
 /// registered one has its `SubmitTime`; a Node has `StatusUpdatedAt` in seconds and its events' RFC 3339 times.
 fn own_time(event: &RawEvent) -> Option<OwnTime> {
-    let server = |nanos: Option<i64>| {
-        // Go's zero time, and fields of servers too old to set them.
-        nanos.filter(|&nanos| nanos > 0).map(|nanos| OwnTime {
-            nanos,
-            by_server: true,
-        })
-    };
-    match &*event.topic {
-        "Allocation" => server(scan::<Modified>(&event.payload, "Allocation")?.modify_time),
-        "Evaluation" => server(scan::<Modified>(&event.payload, "Evaluation")?.modify_time),
-        "Deployment" => server(scan::<Modified>(&event.payload, "Deployment")?.modify_time),
-        "HostVolume" | "CSIVolume" => {
-            server(scan::<Modified>(&event.payload, "Volume")?.modify_time)
+    let payload = &event.payload;
+    let nanos = match &*event.topic {
+        topic @ ("Allocation" | "Evaluation" | "Deployment") => {
+            number(payload, topic, Field::ModifyTime)
         }
-        "Variable" => server(scan::<Modified>(&event.payload, "Metadata")?.modify_time),
-        "Job" if &*event.event_type == "JobRegistered" => {
-            server(scan::<Submitted>(&event.payload, "Job")?.submit_time)
-        }
-        "Node" => scan::<NodeTimes<'_>>(&event.payload, "Node")?.newest(),
+        "HostVolume" | "CSIVolume" => number(payload, "Volume", Field::ModifyTime),
+        "Variable" => number(payload, "Metadata", Field::ModifyTime),
+        "Job" if &*event.event_type == "JobRegistered" => number(payload, "Job", Field::SubmitTime),
+        "Node" => return scan::<NodeTimes<'_>>(payload, "Node")?.newest(),
         _ => None,
+    };
+    // Not Go's zero time, nor the absence in servers too old to set it.
+    nanos.filter(|&nanos| nanos > 0).map(|nanos| OwnTime {
+        nanos,
+        by_server: true,
+    })
+}
+
+/// The number at `object.field` of a payload.
+///
+/// A name with its quotes cannot stand inside a JSON string, where quotes are escaped. So where it stands in the text just
+/// once, with a number behind it that can be a time, that is the field; a search for it is ten times as quick as reading the
+/// object. Anything else is read properly: a task group may have any name.
+fn number(payload: &Bytes, object: &str, field: Field) -> Option<i64> {
+    let mut places = memchr::memmem::find_iter(payload, field.quoted());
+    if let (Some(place), None) = (places.next(), places.next()) {
+        let text = &payload[place + field.quoted().len()..];
+        let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let number = std::str::from_utf8(&text[..digits]).ok()?.parse().ok();
+        if number.is_some_and(|number: i64| number >= EARLIEST_TIME) {
+            return number;
+        }
+    }
+    let stamps = scan::<Stamps>(payload, object)?;
+    match field {
+        Field::ModifyTime => stamps.modify_time,
+        Field::SubmitTime => stamps.submit_time,
+    }
+}
+
+/// Nomad is younger: a smaller number of nanoseconds is none of its times (1 January 2015).
+const EARLIEST_TIME: i64 = 1_420_070_400 * SECOND;
+
+#[derive(Clone, Copy)]
+enum Field {
+    ModifyTime,
+    SubmitTime,
+}
+
+impl Field {
+    fn quoted(self) -> &'static [u8] {
+        match self {
+            Self::ModifyTime => b"\"ModifyTime\":",
+            Self::SubmitTime => b"\"SubmitTime\":",
+        }
     }
 }
 
 #[derive(Deserialize)]
-struct Modified {
+struct Stamps {
     #[serde(rename = "ModifyTime")]
     modify_time: Option<i64>,
-}
-
-#[derive(Deserialize)]
-struct Submitted {
     #[serde(rename = "SubmitTime")]
     submit_time: Option<i64>,
 }

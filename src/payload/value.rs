@@ -10,7 +10,7 @@ use twox_hash::XxHash3_128;
 use vrl::value::value::ObjectMap;
 use vrl::value::{KeyString, Value};
 
-use super::redact::redact;
+use super::redact::{may_need_redaction, redact};
 use crate::event::Event;
 
 /// Vector's field for the kind of source, and ours in it.
@@ -43,7 +43,7 @@ impl Shaper {
     pub fn log_event(&self, event: &Event) -> Value {
         let (payload, payload_error) = match parse(&event.payload) {
             Ok(mut payload) => {
-                if self.redact {
+                if self.redact && may_need_redaction(&event.payload) {
                     redact(&mut payload);
                 }
                 (payload, None)

@@ -2,8 +2,28 @@ use super::*;
 
 fn redacted(json: &str) -> String {
     let mut value: Value = serde_json::from_str(json).unwrap();
+    let before = value.clone();
     redact(&mut value);
+    if value != before {
+        assert!(may_need_redaction(json.as_bytes()), "{json}");
+    }
     serde_json::to_string(&value).unwrap()
+}
+
+#[test]
+fn a_name_or_an_address_that_is_escaped_is_not_overlooked() {
+    for (json, expected) in [
+        (
+            r#"{"J\u006fb":{"\u0045nv":{"PW":"hunter2"}}}"#,
+            r#"{"Job":{"Env":{"PW":"[REDACTED]"}}}"#,
+        ),
+        (
+            r#"{"Allocation":{"x":"http:\/\/u:hunter2@h\/"}}"#,
+            r#"{"Allocation":{"x":"http://[REDACTED]@h/"}}"#,
+        ),
+    ] {
+        assert_eq!(redacted(json), expected);
+    }
 }
 
 /// Each row is a payload and what is left of it.

@@ -235,7 +235,7 @@ impl Metadata {
 
 /// Copies a text into the buffer that the lines of a batch share. A copy, because a slice of the event would keep the whole line
 /// alive that the event was read from.
-fn keep(text: &str, arena: &mut BytesMut) -> Bytes {
+pub(super) fn keep(text: &str, arena: &mut BytesMut) -> Bytes {
     arena.extend_from_slice(text.as_bytes());
     arena.split().freeze()
 }

@@ -71,7 +71,7 @@ struct Running<T> {
     /// When the batch is to be sent, full or not.
     deadline: Instant,
     in_flight: JoinSet<()>,
-    /// Tasks that nobody waits for.
+    /// Tasks that nobody waits for: the check at the start.
     aside: JoinSet<()>,
 }
 
@@ -128,11 +128,12 @@ impl<T: Transport> Running<T> {
             self.send();
         }
         while self.in_flight.join_next().await.is_some() {}
+        self.aside.abort_all();
     }
 
     /// Encodes events into the batch, and sends it whenever it is full.
     async fn take(&mut self, mut events: Intake) {
-        while let Some(event) = events.0.next() {
+        for event in events.0.by_ref() {
             let Some(record) = self.records.build(event) else {
                 continue;
             };

@@ -13,15 +13,12 @@ use crate::loki_push::{Entry, Timestamp};
 use crate::position::Delivery;
 
 use super::batch::Unsettled;
-use super::labels::{LabelSet, Labels, Metadata};
+use super::labels::{LabelSet, Labels, Metadata, keep};
 use super::telemetry::Telemetry;
 
 /// Size of the buffer that lines are encoded into; when it is full, `BytesMut` takes another of that size. A buffer lives as long
 /// as any of its lines.
 const ARENA_BYTES: usize = 64 * 1024;
-
-/// Room that is left for a line before it is encoded, so that most lines do not move the buffer in the middle.
-const LINE_BYTES: usize = 1024;
 
 /// An event that is ready to be sent.
 #[derive(Debug)]
@@ -53,6 +50,8 @@ pub(super) struct RecordBuilder {
     metadata_fields: Vec<OwnedTargetPath>,
     remove_timestamp: bool,
     arena: BytesMut,
+    /// The line at hand. A vector takes the encoder's many small writes faster than the shared buffer does.
+    line: Vec<u8>,
     telemetry: Telemetry,
 }
 
@@ -73,6 +72,7 @@ impl RecordBuilder {
             encoder: options.encoder,
             remove_timestamp: options.remove_timestamp,
             arena: BytesMut::with_capacity(ARENA_BYTES),
+            line: Vec::new(),
             telemetry,
         }
     }
@@ -84,7 +84,6 @@ impl RecordBuilder {
         for path in &self.label_fields {
             template::remove(&mut event, path);
         }
-        self.arena.reserve(LINE_BYTES);
         let structured_metadata = self.metadata.of(&event, &mut self.arena, &self.telemetry);
         for path in &self.metadata_fields {
             template::remove(&mut event, path);
@@ -102,8 +101,9 @@ impl RecordBuilder {
             fields.remove(TIMESTAMP);
         }
 
-        if let Err(error) = self.encoder.encode(&mut event.value, &mut self.arena) {
-            self.arena.clear();
+        self.line.clear();
+        self.line.shrink_to(ARENA_BYTES);
+        if let Err(error) = self.encoder.encode(&mut event.value, &mut self.line) {
             finalizer.settle(Delivery::Rejected);
             self.telemetry.rejected(1, &error);
             return None;
@@ -112,18 +112,19 @@ impl RecordBuilder {
             labels,
             entry: Entry {
                 timestamp: Some(Timestamp::from_nanos(nanos)),
-                line: utf8(self.arena.split().freeze()),
+                line: self.finished_line(),
                 structured_metadata,
             },
             finalizer,
         })
     }
-}
 
-/// The codec `text` passes on whatever bytes there are, Loki takes UTF-8 alone.
-fn utf8(line: Bytes) -> Bytes {
-    match String::from_utf8_lossy(&line) {
-        std::borrow::Cow::Borrowed(_) => line,
-        std::borrow::Cow::Owned(text) => Bytes::from(text),
+    /// Moves the line to the buffer that the batch shares. The codec `text` passes on whatever bytes there are, Loki takes UTF-8
+    /// alone.
+    fn finished_line(&mut self) -> Bytes {
+        match std::str::from_utf8(&self.line) {
+            Ok(line) => keep(line, &mut self.arena),
+            Err(_) => keep(&String::from_utf8_lossy(&self.line), &mut self.arena),
+        }
     }
 }

@@ -194,3 +194,22 @@ impl Occasion {
         log(held_back);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn warning_is_logged_once_in_a_while_with_the_number_held_back() {
+        let telemetry = Telemetry::new("loki");
+        let mut logged = Vec::new();
+        for _ in 0..25 {
+            telemetry
+                .0
+                .unlabeled
+                .note(|held_back| logged.push(held_back));
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert_eq!(logged, [0, 9, 9]);
+    }
+}

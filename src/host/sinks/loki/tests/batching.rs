@@ -95,17 +95,13 @@ async fn entries_are_grouped_by_labels_and_sorted_by_time() {
 
     let requests = loki.requests();
     assert_eq!(requests.len(), 1);
-    let streams: Vec<(&str, Vec<(i64, &[u8])>)> = requests[0]
-        .streams
-        .iter()
-        .map(|stream| {
-            let entries = stream.entries.iter();
-            let entries = entries.map(|entry| (entry.nanos(), &entry.line[..]));
-            (stream.labels.as_str(), entries.collect())
-        })
-        .collect();
+    let streams = requests[0].streams.iter().map(|stream| {
+        let entries = stream.entries.iter();
+        let entries = entries.map(|entry| (entry.nanos(), &entry.line[..]));
+        (stream.labels.as_str(), entries.collect::<Vec<_>>())
+    });
     assert_eq!(
-        streams,
+        streams.collect::<Vec<_>>(),
         [
             (
                 r#"{ns="a", topic="Job", z="last"}"#,

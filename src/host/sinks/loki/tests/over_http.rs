@@ -288,7 +288,7 @@ async fn requests_under_way_are_bounded() {
 }
 
 #[tokio::test]
-async fn rejection_is_logged_with_the_answer_and_without_lines() {
+async fn answer_to_a_refused_push_is_shown_without_lines() {
     let loki = FakeLoki::start().await.unwrap();
     loki.script([Fault::status(
         400,

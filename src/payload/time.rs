@@ -13,6 +13,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::text::Text;
 use crate::envelope::RawEvent;
 
 /// An own time further behind the newest one is not believed.
@@ -259,7 +260,7 @@ fn scan<'de, T: Deserialize<'de>>(payload: &'de Bytes, key: &str) -> Option<T> {
             mut map: A,
         ) -> Result<Option<T>, A::Error> {
             let mut found = None;
-            while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+            while let Some(Text(key)) = map.next_key()? {
                 if key == self.0 {
                     found = map.next_value()?;
                 } else {

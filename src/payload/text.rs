@@ -5,6 +5,11 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Visitor};
 
+/// Reads JSON whose text is checked to be UTF-8 once, and not for each string in it again. What is not UTF-8 is no JSON.
+pub(crate) fn deserializer(json: &[u8]) -> serde_json::Deserializer<serde_json::de::StrRead<'_>> {
+    serde_json::Deserializer::from_str(std::str::from_utf8(json).unwrap_or_default())
+}
+
 /// A JSON string: a slice of the text it stands in, unless it has escapes.
 ///
 /// `Cow<str>` itself is always copied when it is a map's key.

@@ -13,7 +13,7 @@ use vrl::value::value::ObjectMap;
 use vrl::value::{KeyString, Value};
 
 use super::redact::{Place, REDACTED, Rule, masked_urls, rule};
-use super::text::Text;
+use super::text::{Text, deserializer};
 use super::wanted::Wanted;
 
 /// A value as shipped, and its hash. What was not wanted is `Null`.
@@ -47,7 +47,7 @@ pub(super) fn read(
     treatment: Treatment,
     wanted: &Wanted,
 ) -> Result<Tree, serde_json::Error> {
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let mut deserializer = deserializer(json);
     let reader = Reader {
         json,
         treatment,

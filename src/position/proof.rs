@@ -13,7 +13,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::envelope::RawEvent;
-use crate::payload::text::Text;
+use crate::payload::text::{Text, deserializer};
 
 /// How many proofs are kept for one index. What is beyond is repeated after a reconnect, never dropped.
 pub const MAX_PROOFS: usize = 65_536;
@@ -88,7 +88,7 @@ impl Proof {
             hasher.write_u64(part.len() as u64);
             hasher.write(part.as_bytes());
         }
-        let mut deserializer = serde_json::Deserializer::from_slice(&event.payload);
+        let mut deserializer = deserializer(&event.payload);
         match (Unordered { key }).deserialize(&mut deserializer) {
             Ok(payload) => hasher.write_u128(payload),
             // Too deep to follow: then the text itself, which at worst repeats the event.

@@ -295,6 +295,15 @@ impl Machine {
     }
 
     fn ended(&mut self, now: Duration, error: Error) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        if let State::Resuming {
+            prove_by: Some(_), ..
+        } = self.state
+            && self.mark.has_fresh()
+        {
+            // What came of the index proved nothing, and would pass for a proof the next time.
+            outputs.push(unproven(self.mark.index(), None));
+        }
         self.mark.disconnected(self.rules.proof_key);
         if let State::Resuming { since, .. } | State::Following { since } = self.state
             && now.saturating_sub(since) >= HEALTHY_AFTER
@@ -309,14 +318,15 @@ impl Machine {
             ),
             _ => error,
         };
-        let disconnected = Output::Disconnected {
+        outputs.push(Output::Disconnected {
             endpoint: self.endpoint,
             error,
-        };
+        });
         self.endpoint = (self.endpoint + 1) % self.rules.endpoints.max(1);
         self.failures = self.failures.saturating_add(1);
         let pause = backoff(self.failures, self.rules.backoff_max);
-        vec![disconnected, self.connect(pause)]
+        outputs.push(self.connect(pause));
+        outputs
     }
 }
 

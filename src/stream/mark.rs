@@ -95,6 +95,11 @@ impl Mark {
         (Relation::Above, batch.events)
     }
 
+    /// Whether something of the mark's own index was taken through this connection.
+    pub(crate) fn has_fresh(&self) -> bool {
+        matches!(self, Self::Taken(taken) if taken.latest.is_some() || !taken.fresh.is_empty())
+    }
+
     /// Notes that the connection is gone: what came through it is what the next one must show again.
     pub(crate) fn disconnected(&mut self, key: ProofKey) {
         if let Self::Taken(taken) = self {

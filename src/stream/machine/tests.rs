@@ -172,6 +172,28 @@ fn the_index_alone_proves_nothing() {
 }
 
 #[test]
+fn what_proved_nothing_does_not_prove_the_next_connection() {
+    let mut lab = Lab::resumed_at_seven();
+    lab.beat();
+    // Another cluster, and its connection breaks before more of it is seen.
+    assert_eq!(lab.line(7, &["other"]), ["emit 7 other"]);
+    assert_eq!(
+        lab.end(),
+        [
+            "gap from 7 unproven",
+            "disconnected 1 closed",
+            "connect 0 at 7 within 1s"
+        ]
+    );
+    lab.step(Input::Accepted);
+    assert_eq!(
+        lab.line(7, &["other"]),
+        ["connected 0 at 7", "duplicates 1"]
+    );
+    assert_eq!(lab.line(9, &["x"]), ["emit 9 x"]);
+}
+
+#[test]
 fn a_proof_may_come_in_a_later_line_of_the_index() {
     let mut lab = Lab::resumed_at_seven();
     lab.beat();

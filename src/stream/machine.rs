@@ -76,6 +76,10 @@ enum State {
     Opening {
         first_line_by: Duration,
     },
+    /// Lines come, of which none was taken yet; whether the server still has what follows the mark is not known.
+    Starting {
+        since: Duration,
+    },
     /// Lines come; whether they go on where we stopped is not proved yet.
     Resuming {
         since: Duration,
@@ -167,7 +171,9 @@ impl Machine {
     /// When [`Input::Deadline`] is due.
     pub(crate) fn deadline(&self) -> Option<Duration> {
         match &self.state {
-            State::Idle | State::Connecting | State::Following { .. } => None,
+            State::Idle | State::Connecting | State::Starting { .. } | State::Following { .. } => {
+                None
+            }
             State::Opening { first_line_by } => Some(*first_line_by),
             State::Resuming {
                 prove_by, older, ..
@@ -194,18 +200,24 @@ impl Machine {
         if !matches!(self.state, State::Opening { .. }) {
             return Vec::new();
         }
-        self.state = if self.mark.wants_proof() {
-            State::Resuming {
+        let resumed_at = self.mark.index();
+        self.state = match self.mark {
+            Mark::Nothing => {
+                // From now on all is wanted: what is evicted before the next connection, if none is taken from this one, is
+                // missed.
+                self.mark = Mark::From(RaftIndex(0));
+                State::Following { since: now }
+            }
+            Mark::From(_) | Mark::After(_) => State::Starting { since: now },
+            Mark::Taken(_) => State::Resuming {
                 since: now,
                 prove_by: Some(now + PROOF_TIMEOUT),
                 older: None,
-            }
-        } else {
-            State::Following { since: now }
+            },
         };
         vec![Output::Connected {
             endpoint: self.endpoint,
-            resumed_at: self.mark.index(),
+            resumed_at,
         }]
     }
 
@@ -213,7 +225,7 @@ impl Machine {
         let index = batch.index;
         let total = batch.events.len();
         let asked = self.mark.index();
-        let missed_start = matches!(self.mark, Mark::From(from) if index > from);
+        let leaves_out = self.mark.leaves_out(index);
         let (relation, new) = self.mark.take(batch, text, self.rules.proof_key);
 
         match (&mut self.state, relation) {
@@ -248,7 +260,13 @@ impl Machine {
                 }
                 self.state = State::Following { since: *since };
             }
-            (_, Relation::Above) if missed_start => outputs.push(unproven(asked, Some(index))),
+            // A line from behind the mark shows that the server has all that follows it.
+            (State::Starting { since }, relation) => {
+                if relation == Relation::Above && leaves_out {
+                    outputs.push(unproven(asked, Some(index)));
+                }
+                self.state = State::Following { since: *since };
+            }
             _ => {}
         }
 
@@ -305,7 +323,9 @@ impl Machine {
             outputs.push(unproven(self.mark.index(), None));
         }
         self.mark.disconnected(self.rules.proof_key);
-        if let State::Resuming { since, .. } | State::Following { since } = self.state
+        if let State::Starting { since }
+        | State::Resuming { since, .. }
+        | State::Following { since } = self.state
             && now.saturating_sub(since) >= HEALTHY_AFTER
         {
             self.failures = 0;

@@ -60,9 +60,13 @@ impl Mark {
         }
     }
 
-    /// Whether a new connection has to prove that it goes on where the one before stopped.
-    pub(crate) fn wants_proof(&self) -> bool {
-        matches!(self, Self::Taken(_))
+    /// Whether indexes that are wanted, and of which nothing was taken, lie before a first line of this index.
+    pub(crate) fn leaves_out(&self, index: RaftIndex) -> bool {
+        match self {
+            Self::Nothing | Self::Taken(_) => false,
+            Self::From(from) => index > *from,
+            Self::After(after) => index.0 > after.0.saturating_add(1),
+        }
     }
 
     /// Takes a line: moves the mark, and gives what of the line is new.
@@ -188,7 +192,7 @@ mod tests {
         take(&mut mark, 5, &["dead"]);
         take(&mut mark, 5, &["pending"]);
         mark.disconnected(KEY());
-        assert!(mark.wants_proof());
+        assert!(matches!(mark, Mark::Taken(_)));
         assert_eq!(
             take(&mut mark, 5, &["pending", "new"]),
             (Relation::At { proved: true }, 1)

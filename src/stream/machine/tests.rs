@@ -292,8 +292,43 @@ fn a_start_index_that_is_gone_is_a_gap() {
     assert_eq!(lab.step(Input::Begin), ["connect 0 at 5 within 0ns"]);
     lab.step(Input::Accepted);
     lab.beat();
-    assert_eq!(lab.line(4, &["old"]), ["duplicates 1"]);
     assert_eq!(lab.line(9, &["x"]), ["gap 5 to 9 unproven", "emit 9 x"]);
+}
+
+#[test]
+fn a_start_index_that_never_was_is_no_gap() {
+    let mut lab = Lab::new(Mark::From(RaftIndex(5)));
+    lab.step(Input::Begin);
+    lab.step(Input::Accepted);
+    lab.beat();
+    // The server's buffer reaches back to before the index, so nothing was evicted behind it.
+    assert_eq!(lab.line(4, &["old"]), ["duplicates 1"]);
+    assert_eq!(lab.line(9, &["x"]), ["emit 9 x"]);
+}
+
+#[test]
+fn what_went_by_between_two_connects_before_the_first_line_was_taken_is_a_gap() {
+    for (mark, asked) in [
+        (Mark::Nothing, 0),
+        (Mark::From(RaftIndex(5)), 5),
+        (Mark::After(RaftIndex(5)), 5),
+    ] {
+        let mut lab = Lab::new(mark);
+        lab.step(Input::Begin);
+        lab.step(Input::Accepted);
+        // Connected, so what comes from here on is wanted; nothing comes.
+        lab.beat();
+        lab.end();
+        lab.step(Input::Accepted);
+        lab.beat();
+        assert_eq!(
+            lab.line(900, &["x"]),
+            [
+                format!("gap {asked} to 900 unproven"),
+                "emit 900 x".to_owned()
+            ]
+        );
+    }
 }
 
 #[test]

@@ -156,11 +156,16 @@ impl Machine {
             }
             Input::Discarded(index) => {
                 let mut outputs = self.first_line(now);
-                outputs.push(Output::Gap(Gap {
-                    from: index.unwrap_or(self.mark.index()),
-                    to: index,
-                    cause: "line_discarded",
-                }));
+                if index.is_some_and(|index| self.mark.is_ahead_of(index)) {
+                    // It was discarded or taken before, or is not wanted.
+                    self.below(now);
+                } else {
+                    outputs.push(Output::Gap(Gap {
+                        from: index.unwrap_or(self.mark.index()),
+                        to: index,
+                        cause: "line_discarded",
+                    }));
+                }
                 outputs
             }
             Input::Ended(error) => self.ended(now, error),
@@ -229,21 +234,7 @@ impl Machine {
         let (relation, new) = self.mark.take(batch, text, self.rules.proof_key);
 
         match (&mut self.state, relation) {
-            (
-                State::Resuming {
-                    prove_by, older, ..
-                },
-                Relation::Below,
-            ) => {
-                // A server that replays its log, or lags, gets the time that it needs.
-                if let Some(prove_by) = prove_by {
-                    *prove_by = now + PROOF_TIMEOUT;
-                }
-                older.get_or_insert(Older {
-                    since: now,
-                    said: false,
-                });
-            }
+            (_, Relation::Below) => self.below(now),
             // What came of the index is not what we know of it. Another line of it may be.
             (State::Resuming { older, .. }, Relation::At { proved: false }) => *older = None,
             (State::Resuming { since, .. }, Relation::At { proved: true }) => {
@@ -260,9 +251,8 @@ impl Machine {
                 }
                 self.state = State::Following { since: *since };
             }
-            // A line from behind the mark shows that the server has all that follows it.
-            (State::Starting { since }, relation) => {
-                if relation == Relation::Above && leaves_out {
+            (State::Starting { since }, Relation::Above) => {
+                if leaves_out {
                     outputs.push(unproven(asked, Some(index)));
                 }
                 self.state = State::Following { since: *since };
@@ -275,6 +265,27 @@ impl Machine {
         }
         if !new.is_empty() {
             outputs.push(Output::Emit(Envelope { index, events: new }));
+        }
+    }
+
+    /// A line came of which nothing is wanted.
+    fn below(&mut self, now: Duration) {
+        match &mut self.state {
+            // It shows that the server has all that follows the mark.
+            State::Starting { since } => self.state = State::Following { since: *since },
+            // A server that replays its log, or lags, gets the time that it needs.
+            State::Resuming {
+                prove_by, older, ..
+            } => {
+                if let Some(prove_by) = prove_by {
+                    *prove_by = now + PROOF_TIMEOUT;
+                }
+                older.get_or_insert(Older {
+                    since: now,
+                    said: false,
+                });
+            }
+            _ => {}
         }
     }
 

@@ -60,6 +60,16 @@ impl Mark {
         }
     }
 
+    /// Whether nothing of this index is wanted, or all of it was seen.
+    pub(crate) fn is_ahead_of(&self, index: RaftIndex) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::From(from) => index < *from,
+            Self::After(after) => index <= *after,
+            Self::Taken(taken) => index < taken.index,
+        }
+    }
+
     /// Whether indexes that are wanted, and of which nothing was taken, lie before a first line of this index.
     pub(crate) fn leaves_out(&self, index: RaftIndex) -> bool {
         match self {
@@ -77,18 +87,14 @@ impl Mark {
         key: ProofKey,
     ) -> (Relation, Vec<RawEvent>) {
         let index = batch.index;
-        let below = match self {
-            Self::Nothing => false,
-            Self::From(from) => index < *from,
-            Self::After(after) => index <= *after,
-            Self::Taken(taken) if index == taken.index => {
-                let (proved, new) = taken.take_more(batch, text, key);
-                return (Relation::At { proved }, new);
-            }
-            Self::Taken(taken) => index < taken.index,
-        };
-        if below {
+        if self.is_ahead_of(index) {
             return (Relation::Below, Vec::new());
+        }
+        if let Self::Taken(taken) = self
+            && index == taken.index
+        {
+            let (proved, new) = taken.take_more(batch, text, key);
+            return (Relation::At { proved }, new);
         }
         *self = Self::Taken(Taken {
             index,

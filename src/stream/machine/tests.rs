@@ -354,3 +354,23 @@ fn a_discarded_line_is_a_gap_of_its_index() {
         ["gap from 7 line_discarded"]
     );
 }
+
+#[test]
+fn a_discarded_line_from_behind_the_mark_is_no_gap() {
+    let mut lab = Lab::resumed_at_seven();
+    lab.beat();
+    // A server that replays its log: the line was discarded before, or taken.
+    assert!(lab.step(Input::Discarded(Some(RaftIndex(6)))).is_empty());
+    assert!(lab.wait(9).is_empty());
+    assert!(lab.step(Input::Discarded(Some(RaftIndex(6)))).is_empty());
+    assert!(lab.wait(9).is_empty());
+
+    let mut lab = Lab::new(Mark::After(RaftIndex(5)));
+    lab.step(Input::Begin);
+    lab.step(Input::Accepted);
+    assert_eq!(
+        lab.step(Input::Discarded(Some(RaftIndex(5)))),
+        ["connected 0 at 5"]
+    );
+    assert_eq!(lab.line(9, &["x"]), ["emit 9 x"]);
+}

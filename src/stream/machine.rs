@@ -343,10 +343,7 @@ impl Machine {
         }
         let error = match self.state {
             // The end before the first line says something else than the end of a stream that worked.
-            State::Opening { .. } if error.kind() == ErrorKind::Closed => Error::new(
-                ErrorKind::NoFirstLine,
-                "200, and then the end before any line",
-            ),
+            State::Opening { .. } => error.before_first_line(),
             _ => error,
         };
         outputs.push(Output::Disconnected {

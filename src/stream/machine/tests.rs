@@ -374,3 +374,22 @@ fn a_discarded_line_from_behind_the_mark_is_no_gap() {
     );
     assert_eq!(lab.line(9, &["x"]), ["emit 9 x"]);
 }
+
+#[test]
+fn the_reason_for_an_end_before_the_first_line_is_told() {
+    for kind in [ErrorKind::Closed, ErrorKind::Broken, ErrorKind::Idle] {
+        let mut lab = Lab::new(Mark::Nothing);
+        lab.step(Input::Begin);
+        lab.step(Input::Accepted);
+        let error = Error::new(kind, "event dropped from buffer");
+        let outputs = lab.machine.step(lab.now, Input::Ended(error));
+        let Output::Disconnected { error, .. } = &outputs[0] else {
+            panic!("{outputs:?}")
+        };
+        assert_eq!(error.kind(), ErrorKind::NoFirstLine);
+        assert!(
+            error.to_string().contains("event dropped from buffer"),
+            "{error}"
+        );
+    }
+}

@@ -26,6 +26,19 @@ pub(super) struct Args {
     pub(super) command: Command,
 }
 
+impl Args {
+    /// The level from which on it is logged where the environment says nothing.
+    pub(super) fn default_level(&self) -> &'static str {
+        match self.command {
+            _ if self.quiet => "error",
+            // What its log would say are the notices, which it shows.
+            Command::Tail(_) => "error",
+            Command::Demo(_) => "warn",
+            Command::Run(_) | Command::Validate(_) => "info",
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run a configuration until stopped by SIGTERM or Ctrl-C

@@ -29,13 +29,17 @@ use crate::stream::notice::NOTICE_TOPIC;
 /// Shows events until it is stopped. `quiet` shows only those notices that tell of a loss.
 pub(super) async fn run(args: &TailArgs, quiet: bool) -> anyhow::Result<Exit> {
     let stop = signal::stop().context("cannot listen for signals")?;
-    let mut options = Options::default();
-    options.endpoints = args.address.clone().map(|address| vec![address]);
-    options.namespace.clone_from(&args.namespace);
-    options.multiple_outputs = true;
-    if args.new {
-        options.start_at = StartAt::Latest;
-    }
+    let options = Options {
+        endpoints: args.address.clone().map(|address| vec![address]),
+        namespace: args.namespace.clone(),
+        multiple_outputs: true,
+        start_at: if args.new {
+            StartAt::Latest
+        } else {
+            StartAt::Earliest
+        },
+        ..Options::default()
+    };
     let settings = match options.settings(process_env) {
         Ok(settings) => settings,
         Err(error) => {
@@ -47,6 +51,10 @@ pub(super) async fn run(args: &TailArgs, quiet: bool) -> anyhow::Result<Exit> {
     let (mut config, _) = Config::load(Path::new(shipped::CONFIG), &|_| None, &shipped::read)?;
     for source in &mut config.sources {
         source.settings = settings.clone();
+    }
+    for sink in &mut config.sinks {
+        // What a reader has not seen when it goes away is no loss to speak of.
+        sink.acknowledgements = false;
     }
     let mut topology = Topology::build(config)?;
     let lines = Lines {
@@ -102,6 +110,7 @@ impl Lines {
             namespace,
             level,
             message,
+            ..
         } = line;
         self.terminal.line(&[
             (Style::new().dimmed(), &format!("{time} ")),
@@ -119,12 +128,16 @@ impl Lines {
         };
         if shown {
             let (time, message) = (&line.time, &line.message);
+            let more = match &*line.event_type {
+                "Disconnected" => "; trying again",
+                _ => "",
+            };
             let dimmed = Style::new().dimmed();
             let style = level_style(&line.level);
             // Who closes standard error does not want to know.
             let _ = writeln!(
                 anstream::stderr(),
-                "{dimmed}{time} nomad-events{dimmed:#} {style}{message}{style:#}"
+                "{dimmed}{time} nomad-events{dimmed:#} {style}{message}{more}{style:#}"
             );
         }
     }
@@ -134,6 +147,7 @@ impl Lines {
 struct Line {
     time: String,
     topic: String,
+    event_type: String,
     namespace: String,
     level: String,
     message: String,
@@ -154,6 +168,7 @@ impl Line {
                 _ => String::new(),
             },
             topic: text("topic"),
+            event_type: text("type"),
             namespace: text("namespace"),
             level: text("level"),
             message: text("message"),

@@ -3,13 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
 
-use nomad_events::testing::loki::{FakeLoki, Fault};
-use rustix::process::Signal;
+use nomad_events::testing::loki::FakeLoki;
 use serde_json::Value;
 
-use super::{
-    RECORDED_SECRET, Running, arrived, expected, finished, nomad_events, start, until_events,
-};
+use super::{RECORDED_SECRET, finished, nomad_events};
 use crate::servers::{Process, folder, now_nanos};
 
 /// Events of the recording that the recommended configuration ships.

@@ -134,6 +134,7 @@ fn nomad_events(arguments: &[&str]) -> Command {
     without_cluster(&mut command)
         .env_remove("LOKI_ADDR")
         .env_remove("CLICOLOR_FORCE")
+        .env_remove("COLUMNS")
         .env("TZ", "UTC")
         .args(arguments);
     command

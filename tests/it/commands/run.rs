@@ -1,13 +1,11 @@
 //! `run` of the shipped configuration while things go well, and while they do not.
 
-use std::collections::BTreeSet;
-
 use nomad_events::testing::loki::{Entry, Fault};
 use nomad_events::testing::nomad::{FakeNomad, Version};
 
 use super::{
-    ANSWERED, PATIENCE, Place, RECORDED_SECRET, arrived, events_at, expected, fakes, finished,
-    is_notice, job, root, run_command, sample, start, until_events,
+    ANSWERED, PATIENCE, Place, RECORDED_SECRET, arrived, events_at, expected, fakes, is_notice,
+    job, root, run_command, sample, start, until_events,
 };
 use crate::servers::folder;
 

@@ -6,11 +6,8 @@ use nomad_events::testing::loki::{Fault, Gate};
 use rustix::process::Signal;
 use tokio::time::Instant;
 
-use super::{
-    ANSWERED, PATIENCE, Place, Running, events_at, fakes, job, nomad_events, run_command,
-    until_events,
-};
-use crate::servers::{Process, folder};
+use super::{ANSWERED, PATIENCE, Place, Running, events_at, fakes, job, nomad_events, run_command};
+use crate::servers::Process;
 use nomad_events::testing::eventually;
 use nomad_events::testing::loki::FakeLoki;
 use nomad_events::testing::nomad::FakeNomad;

@@ -147,7 +147,7 @@ async fn an_address_that_is_none_is_refused() {
     let (nomad, _) = fakes(&[]).await;
     let mut tail = tail(&["--address", "nomad:4646/"], &nomad);
     assert_eq!(tail.code().await, 78);
-    assert!(tail.errors().contains("nomad:4646"), "{}", tail.errors());
+    assert!(tail.errors().contains("write it like"), "{}", tail.errors());
 }
 
 /// Starts `tail` with its output in a pipe.
@@ -178,7 +178,7 @@ async fn a_reader_who_has_seen_enough_is_no_error() {
     let errors = process.log();
     assert_eq!(process.ended().unwrap().code(), Some(0), "{errors}");
     assert!(
-        !errors.contains("panicked") && !errors.contains("pipe"),
+        !errors.contains("panicked") && !errors.contains("pipe") && !errors.contains("lost"),
         "{errors}"
     );
 }
@@ -187,8 +187,8 @@ async fn a_reader_who_has_seen_enough_is_no_error() {
 async fn a_pager_that_does_not_read_on_does_not_hold_up_the_end() {
     // A pipe takes 64 KiB.
     const PIPE_IS_FULL: u64 = 60 * 1024;
-    let lines: Vec<_> = (5..400)
-        .map(|index| job(index, &"x".repeat(300)).to_bytes().unwrap())
+    let lines: Vec<_> = (1..=1000)
+        .map(|index| job(index, &"x".repeat(100)).to_bytes().unwrap())
         .collect();
     let (nomad, _) = fakes(&lines).await;
     let (mut process, reader) = piped(&nomad);

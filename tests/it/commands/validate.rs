@@ -57,7 +57,7 @@ async fn each_mistake_is_shown_with_its_place_and_what_to_do() {
         (
             "component.toml",
             &component,
-            &["component.toml:8", "sink \"kafka\"", "nomad-vector"],
+            &["component.toml:9", "sink \"kafka\"", "nomad-vector"],
         ),
         (
             "program.toml",

@@ -103,6 +103,8 @@ fn to_blackhole() -> std::io::Result<String> {
 /// The recording, several times over.
 struct Corpus {
     lines: Vec<Bytes>,
+    /// How many of them are the recording once.
+    lines_once: usize,
     bytes: usize,
     /// Events of the topics that are subscribed to by default.
     events: u64,
@@ -116,6 +118,7 @@ impl Corpus {
         let batches: Vec<Bytes> = recording.batches().collect();
         let mut corpus = Self {
             lines: Vec::new(),
+            lines_once: batches.len(),
             bytes: 0,
             events: 0,
             shipped: 0,
@@ -145,6 +148,11 @@ impl Corpus {
         Ok(corpus)
     }
 
+    /// The recording once.
+    fn once(&self) -> &[Bytes] {
+        &self.lines[..self.lines_once]
+    }
+
     async fn serve(&self) -> std::io::Result<FakeNomad> {
         FakeNomad::builder()
             .buffer_size(self.lines.len())
@@ -164,7 +172,7 @@ fn row(name: &str, micros: f64, floor: Option<f64>, peak_mb: Option<f64>) {
 /// The loops of one thread. Gives the floor.
 fn loops(corpus: &Corpus) -> Result<f64> {
     // One recording is enough for a loop, and stays in memory as one block, as a socket would deliver it.
-    let lines = &corpus.lines[..corpus.lines.len() / REPEATS as usize];
+    let lines = corpus.once();
     let mut block = Vec::new();
     for line in lines {
         block.extend_from_slice(line);
@@ -230,7 +238,7 @@ fn collect_events(corpus: &Corpus, into: &mut Vec<Event>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let lines = corpus.lines[..corpus.lines.len() / REPEATS as usize].to_vec();
+    let lines = corpus.once().to_vec();
     let wanted = corpus.events / REPEATS;
     runtime.block_on(async {
         let fake = FakeNomad::builder()

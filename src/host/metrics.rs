@@ -61,6 +61,7 @@ impl Count {
         self.exported.increment(count);
     }
 
+    #[cfg(test)]
     fn get(&self) -> u64 {
         self.total.load(Ordering::Relaxed)
     }
@@ -101,21 +102,25 @@ impl ComponentMetrics {
     }
 
     /// Failures so far.
+    #[cfg(test)]
     pub(crate) fn errors(&self) -> u64 {
         self.errors.get()
     }
 
     /// Events dropped on purpose so far.
+    #[cfg(test)]
     pub(crate) fn discarded(&self) -> u64 {
         self.discarded.get()
     }
 
     /// Events dropped because of a failure so far.
+    #[cfg(test)]
     pub(crate) fn lost(&self) -> u64 {
         self.lost.get()
     }
 
     /// Events delivered so far.
+    #[cfg(test)]
     pub(crate) fn sent(&self) -> u64 {
         self.sent.get()
     }

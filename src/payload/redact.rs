@@ -14,7 +14,7 @@
 //! Here are the rules; `tree` applies them while it reads.
 
 /// What stands in the place of a secret.
-pub const REDACTED: &str = "[REDACTED]";
+pub(super) const REDACTED: &str = "[REDACTED]";
 
 /// Whether a payload, as text, may hold something to redact. Quick, and errs on the side of yes.
 ///

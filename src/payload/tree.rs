@@ -230,11 +230,10 @@ impl<'de> Visitor<'de> for Reader<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Tree, A::Error> {
-        if matches!(self.treatment, Treatment::Hide) {
-            if seq.next_element::<IgnoredAny>()?.is_some() {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                return Ok(self.redacted());
-            }
+        if matches!(self.treatment, Treatment::Hide) && seq.next_element::<IgnoredAny>()?.is_some()
+        {
+            while seq.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(self.redacted());
         }
         let element = self.element();
         let mut array = Vec::new();
@@ -252,11 +251,11 @@ impl<'de> Visitor<'de> for Reader<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Tree, A::Error> {
-        if matches!(self.treatment, Treatment::Hide) {
-            if map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                return Ok(self.redacted());
-            }
+        if matches!(self.treatment, Treatment::Hide)
+            && map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some()
+        {
+            while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            return Ok(self.redacted());
         }
         // A tree built from all entries at once is denser, and sooner done, than one grown entry by entry.
         let mut entries: Vec<(KeyString, Value)> = Vec::new();

@@ -26,8 +26,12 @@ impl ProofKey {
     /// A key of 128 random bits.
     #[must_use]
     pub fn new(random: u128) -> Self {
-        let [low, high] = [random, random >> 64].map(|half| (half & u128::from(u64::MAX)) as u64);
-        Self(low, high)
+        let [low, high] = [random & u128::from(u64::MAX), random >> 64];
+        // Neither half is more than 64 bits.
+        Self(
+            u64::try_from(low).unwrap_or_default(),
+            u64::try_from(high).unwrap_or_default(),
+        )
     }
 }
 

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 /// How long nothing must have come before what follows counts as live.
-pub const CAUGHT_UP_AFTER: Duration = Duration::from_secs(1);
+const CAUGHT_UP_AFTER: Duration = Duration::from_secs(1);
 
 /// Tells lines that are live from those of a catch-up.
 ///

@@ -96,7 +96,7 @@ pub(crate) struct SinkNode {
 #[derive(Clone, Debug)]
 pub(crate) enum SinkConfig {
     /// Pushes to Loki.
-    Loki(LokiConfig),
+    Loki(Box<LokiConfig>),
     /// Writes to the standard output or error.
     Console(ConsoleConfig),
     /// Takes and drops.

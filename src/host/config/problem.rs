@@ -59,11 +59,6 @@ impl ConfigErrors {
             problems,
         }
     }
-
-    /// The problems, those without a line first.
-    pub(crate) fn problems(&self) -> &[Problem] {
-        &self.problems
-    }
 }
 
 impl fmt::Display for ConfigErrors {

@@ -47,6 +47,7 @@ impl Filter {
     }
 
     /// The counters.
+    #[cfg(test)]
     pub(crate) fn metrics(&self) -> &ComponentMetrics {
         &self.metrics
     }

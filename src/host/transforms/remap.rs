@@ -99,6 +99,7 @@ impl Remap {
     }
 
     /// The counters.
+    #[cfg(test)]
     pub(crate) fn metrics(&self) -> &ComponentMetrics {
         &self.metrics
     }

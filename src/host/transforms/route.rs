@@ -69,6 +69,7 @@ impl Route {
     }
 
     /// The counters.
+    #[cfg(test)]
     pub(crate) fn metrics(&self) -> &ComponentMetrics {
         &self.metrics
     }

@@ -187,7 +187,7 @@ fn every_recorded_event_is_shaped_without_its_secrets_and_has_an_id_of_its_own()
         let nothing = Shaper::new(true, None).log_event_with(event, &Wanted::Nothing);
         let id_path = vrl::path!("nomad", "event_id");
         let full = Shaper::new(true, None).log_event(event);
-        assert_eq!(nothing.get(id_path.clone()), full.get(id_path.clone()));
+        assert_eq!(nothing.get(id_path), full.get(id_path));
         ids.insert(full.get(id_path).unwrap().to_string());
     }
     assert!(with_secret > 0, "the recording has secrets to find");

@@ -35,8 +35,7 @@ use delivery::Courier;
 use record::{RecordBuilder, RecordOptions};
 use telemetry::Telemetry;
 
-pub(crate) use config::{LokiConfig, LokiConfigError};
-pub(crate) use telemetry::{DISCARDED_EVENTS_TOTAL, ERRORS_TOTAL};
+pub(crate) use config::LokiConfig;
 
 /// Everything that a running sink needs.
 #[derive(Debug)]

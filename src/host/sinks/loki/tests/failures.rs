@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
 use super::*;
+use crate::host::sinks::loki::telemetry::{DISCARDED_EVENTS_TOTAL, ERRORS_TOTAL};
 
 fn options(more: &str) -> String {
     format!("{PLAIN}{more}")

@@ -1,5 +1,6 @@
 //! `nomad-events validate`: what is wrong with a configuration, before it runs.
 
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use super::args::ValidateArgs;
@@ -9,18 +10,26 @@ use crate::host::topology::Topology;
 
 pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<Exit> {
     let mut exit = Exit::Success;
+    let mut out = io::stdout().lock();
     for file in &args.files {
-        match check(file) {
+        let report = match check(file) {
             Ok(warnings) => {
-                for warning in &warnings.0 {
-                    println!("{}: warning: {warning}", file.display());
-                }
-                println!("{}: valid", file.display());
+                let name = file.display();
+                let warnings = warnings.0.iter();
+                warnings
+                    .map(|warning| format!("{name}: warning: {warning}\n"))
+                    .chain([format!("{name}: valid\n")])
+                    .collect()
             }
             Err(errors) => {
-                println!("{errors}");
                 exit = Exit::Config;
+                format!("{errors}\n")
             }
+        };
+        match out.write_all(report.as_bytes()) {
+            // The exit code is told also when nobody reads the reasons.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
+            _ => {}
         }
     }
     Ok(exit)

@@ -1,12 +1,11 @@
 //! `demo`: everything works with nothing installed, and what is printed is what was pushed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead as _, BufReader};
 
 use nomad_events::testing::loki::FakeLoki;
 use serde_json::Value;
 
-use super::{RECORDED_SECRET, finished, nomad_events};
+use super::{PATIENCE, RECORDED_SECRET, code_within, finished, first_line, nomad_events};
 use crate::servers::{Process, folder, now_nanos};
 
 /// Events of the recording that the recommended configuration ships.
@@ -77,19 +76,10 @@ async fn a_reader_who_has_seen_enough_of_the_demo_is_no_error() {
         &mut nomad_events(&["demo"]),
         writer,
     );
-    let first = tokio::task::spawn_blocking(move || {
-        let mut line = String::new();
-        // The reader is dropped after one line, as by `head -1`.
-        BufReader::with_capacity(1, reader)
-            .read_line(&mut line)
-            .map(|_| line)
-    });
-    let first = first.await.unwrap().unwrap();
-    serde_json::from_str::<Value>(&first).unwrap();
-    let ended = nomad_events::testing::eventually(super::PATIENCE, || process.ended().is_some());
-    ended.await.unwrap();
+    serde_json::from_str::<Value>(&first_line(reader).await).unwrap();
+    let code = code_within(PATIENCE, &mut process).await;
     let errors = process.log();
-    assert_eq!(process.ended().unwrap().code(), Some(0), "{errors}");
+    assert_eq!(code, 0, "{errors}");
     assert!(
         !errors.contains("panicked") && !errors.contains("pipe"),
         "{errors}"

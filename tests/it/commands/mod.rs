@@ -11,9 +11,10 @@ mod validate;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, PipeReader, PipeWriter};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::Command;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use nomad_events::testing::eventually;
 use nomad_events::testing::loki::{Entry, FakeLoki};
 use nomad_events::testing::nomad::{BatchText, EventText, FakeNomad};
 use nomad_events::testing::recording::Recording;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -91,24 +93,13 @@ impl Running {
         self.process.signal(signal);
     }
 
-    /// Waits for its end.
-    async fn ended(&mut self) -> ExitStatus {
-        self.ended_within(PATIENCE).await
-    }
-
-    async fn ended_within(&mut self, limit: Duration) -> ExitStatus {
-        let mut status = None;
-        let waited = eventually(limit, || {
-            status = self.process.ended();
-            status.is_some()
-        });
-        assert!(waited.await.is_ok(), "still running after {limit:?}");
-        status.unwrap()
-    }
-
     /// Waits for its end, and gives the exit code.
     async fn code(&mut self) -> i32 {
-        self.ended().await.code().expect("an exit code")
+        self.code_within(PATIENCE).await
+    }
+
+    async fn code_within(&mut self, limit: Duration) -> i32 {
+        code_within(limit, &mut self.process).await
     }
 
     /// Stops it by SIGTERM, and gives the exit code.
@@ -157,6 +148,37 @@ fn start(folder: TempDir, command: &mut Command) -> Running {
         process: Process::start_with_output("nomad-events", folder, command, file),
         output,
     }
+}
+
+/// Waits for the end of a process, and gives its exit code.
+async fn code_within(limit: Duration, process: &mut Process) -> i32 {
+    let mut status = None;
+    let waited = eventually(limit, || {
+        status = process.ended();
+        status.is_some()
+    });
+    assert!(waited.await.is_ok(), "still running after {limit:?}");
+    status.unwrap().code().expect("no death by a signal")
+}
+
+/// Waits until a pipe takes no more; nobody reads it.
+async fn until_full(writer: &PipeWriter) {
+    let full = || {
+        let mut pipe = [PollFd::new(writer, PollFlags::OUT)];
+        poll(&mut pipe, Some(&Timespec::default())).unwrap() == 0
+    };
+    assert!(eventually(PATIENCE, full).await.is_ok(), "room is left");
+}
+
+/// Reads the first line of a pipe, and closes it, as `head -1` does.
+async fn first_line(reader: PipeReader) -> String {
+    let line = tokio::task::spawn_blocking(move || {
+        let mut line = String::new();
+        BufReader::with_capacity(1, reader)
+            .read_line(&mut line)
+            .map(|_| line)
+    });
+    line.await.unwrap().unwrap()
 }
 
 /// Runs a command to its end, in an empty folder unless it says otherwise.

@@ -33,7 +33,9 @@ async fn every_event_arrives_once_and_sigterm_ends_the_run_well() {
 #[tokio::test]
 async fn a_nomad_that_restarts_costs_no_event_and_repeats_none() {
     let (nomad, loki) = fakes(&[]).await;
-    let run = Place::new().start(&mut run_command(SHIPPED, &nomad, &loki));
+    let place = Place::new();
+    let config = place.config("", "batch.timeout_secs = 0.1");
+    let run = place.start(&mut run_command(&config, &nomad, &loki));
     for round in 0..3 {
         for index in 1..=10 {
             nomad.append_batch(&job(10 * round + index, "web")).unwrap();

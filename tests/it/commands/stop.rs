@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use nomad_events::testing::loki::{Fault, Gate};
+use nomad_events::testing::loki::{FakeLoki, Fault, Gate};
+use nomad_events::testing::nomad::FakeNomad;
 use rustix::process::Signal;
 use tokio::time::Instant;
 
-use super::{ANSWERED, PATIENCE, Place, Running, events_at, fakes, job, nomad_events, run_command};
+use super::{
+    ANSWERED, PATIENCE, Place, Running, code_within, events_at, fakes, job, nomad_events,
+    run_command, until_full,
+};
 use crate::servers::Process;
-use nomad_events::testing::eventually;
-use nomad_events::testing::loki::FakeLoki;
-use nomad_events::testing::nomad::FakeNomad;
 
 /// `stop_timeout_secs` of the shipped configuration.
 const STOP_TIMEOUT: Duration = Duration::from_secs(4);
@@ -84,8 +85,8 @@ async fn a_second_signal_leaves_at_once() {
         run.until_errors("stopping; once more to leave at once")
             .await;
         run.signal(signals[1]);
-        let status = run.ended_within(SLACK).await;
-        assert_eq!(status.code(), Some(130));
+        let code = run.code_within(SLACK).await;
+        assert_eq!(code, 130);
         assert!(run.errors().contains("left at once"), "{}", run.errors());
     }
 }
@@ -98,7 +99,7 @@ async fn a_signal_while_nomad_cannot_be_reached_ends_the_run_well() {
     run.until_errors("check that a Nomad agent listens there")
         .await;
     run.signal(Signal::TERM);
-    assert_eq!(run.ended_within(SLACK).await.code(), Some(0));
+    assert_eq!(run.code_within(SLACK).await, 0);
 }
 
 #[tokio::test]
@@ -107,7 +108,8 @@ async fn a_pipe_that_nobody_reads_is_waited_for_no_longer_either() {
         .map(|index| job(index, "web").to_bytes().unwrap())
         .collect();
     let (nomad, _) = fakes(&lines).await;
-    let (reader, writer) = std::io::pipe().unwrap();
+    let (_reader, writer) = std::io::pipe().unwrap();
+    let full = writer.try_clone().unwrap();
     let place = Place::new();
     let config = place.file(
         "console.toml",
@@ -119,21 +121,10 @@ async fn a_pipe_that_nobody_reads_is_waited_for_no_longer_either() {
         .current_dir(place.0.path())
         .env("NOMAD_ADDR", nomad.url());
     let mut process = Process::start_with_output("nomad-events", place.0, &mut command, writer);
-    eventually(PATIENCE, || {
-        rustix::io::ioctl_fionread(&reader).unwrap() > 60 * 1024
-    })
-    .await
-    .unwrap();
+    until_full(&full).await;
     process.signal(Signal::TERM);
     let asked = Instant::now();
-    eventually(PATIENCE, || process.ended().is_some())
-        .await
-        .unwrap();
+    let code = code_within(PATIENCE, &mut process).await;
     assert!(asked.elapsed() < Duration::from_secs(1) + SLACK);
-    assert_eq!(
-        process.ended().unwrap().code(),
-        Some(75),
-        "{}",
-        process.log()
-    );
+    assert_eq!(code, 75, "{}", process.log());
 }

@@ -1,14 +1,13 @@
 //! `tail`: a line for each event as it happens, for people and for `grep`.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::PipeWriter;
 
-use nomad_events::testing::eventually;
 use nomad_events::testing::nomad::{BatchText, EventText, FakeNomad, Version};
-use rustix::io::ioctl_fionread;
 use rustix::process::Signal;
 
 use super::{
-    PATIENCE, RECORDED_SECRET, Running, expected, fakes, job, nomad_events, sample, start,
+    PATIENCE, RECORDED_SECRET, Running, code_within, expected, fakes, first_line, job,
+    nomad_events, sample, start, until_full,
 };
 use crate::servers::{Process, folder};
 
@@ -151,32 +150,25 @@ async fn an_address_that_is_none_is_refused() {
 }
 
 /// Starts `tail` with its output in a pipe.
-fn piped(nomad: &FakeNomad) -> (Process, std::io::PipeReader) {
-    let (reader, writer) = std::io::pipe().unwrap();
+fn piped(nomad: &FakeNomad, writer: &PipeWriter) -> Process {
     let mut command = nomad_events(&["tail"]);
     command.env("NOMAD_ADDR", nomad.url());
-    let process = Process::start_with_output("nomad-events", folder("cli"), &mut command, writer);
-    (process, reader)
+    let output = writer.try_clone().unwrap();
+    Process::start_with_output("nomad-events", folder("cli"), &mut command, output)
 }
 
 #[tokio::test]
 async fn a_reader_who_has_seen_enough_is_no_error() {
     let (nomad, _) = fakes(&sample()).await;
-    let (mut process, reader) = piped(&nomad);
-    let first = tokio::task::spawn_blocking(move || {
-        let mut line = String::new();
-        BufReader::with_capacity(1, reader)
-            .read_line(&mut line)
-            .map(|_| line)
-    });
-    assert!(first.await.unwrap().unwrap().contains(" Node "));
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut process = piped(&nomad, &writer);
+    drop(writer);
+    assert!(first_line(reader).await.contains(" Node "));
     // The pipe is closed; the next line finds out.
     nomad.append_batch(&job(100_000, "web")).unwrap();
-    eventually(PATIENCE, || process.ended().is_some())
-        .await
-        .unwrap();
+    let code = code_within(PATIENCE, &mut process).await;
     let errors = process.log();
-    assert_eq!(process.ended().unwrap().code(), Some(0), "{errors}");
+    assert_eq!(code, 0, "{errors}");
     assert!(
         !errors.contains("panicked") && !errors.contains("pipe") && !errors.contains("lost"),
         "{errors}"
@@ -185,24 +177,13 @@ async fn a_reader_who_has_seen_enough_is_no_error() {
 
 #[tokio::test]
 async fn a_pager_that_does_not_read_on_does_not_hold_up_the_end() {
-    // A pipe takes 64 KiB.
-    const PIPE_IS_FULL: u64 = 60 * 1024;
     let lines: Vec<_> = (1..=1000)
         .map(|index| job(index, &"x".repeat(100)).to_bytes().unwrap())
         .collect();
     let (nomad, _) = fakes(&lines).await;
-    let (mut process, reader) = piped(&nomad);
-    eventually(PATIENCE, || ioctl_fionread(&reader).unwrap() > PIPE_IS_FULL)
-        .await
-        .unwrap();
+    let (_reader, writer) = std::io::pipe().unwrap();
+    let mut process = piped(&nomad, &writer);
+    until_full(&writer).await;
     process.signal(Signal::INT);
-    eventually(PATIENCE, || process.ended().is_some())
-        .await
-        .unwrap();
-    assert_eq!(
-        process.ended().unwrap().code(),
-        Some(0),
-        "{}",
-        process.log()
-    );
+    assert_eq!(code_within(PATIENCE, &mut process).await, 0);
 }

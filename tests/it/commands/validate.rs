@@ -4,7 +4,8 @@ use std::process::Command;
 
 use nomad_events::testing::nomad::FakeNomad;
 
-use super::{Place, finished, nomad_events, root};
+use super::{PATIENCE, Place, code_within, finished, nomad_events, root};
+use crate::servers::{Process, folder};
 
 /// Runs `validate` on files in a place.
 fn validate(place: &Place, files: &[&str]) -> Command {
@@ -115,6 +116,17 @@ async fn several_files_are_each_checked() {
         output.ends_with("\nconfig/vector.toml: valid\n"),
         "{output}"
     );
+}
+
+#[tokio::test]
+async fn the_exit_code_is_right_also_when_nobody_reads() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = nomad_events(&["validate", "nowhere.toml", "neither.toml"]);
+    let mut process =
+        Process::start_with_output("nomad-events", folder("cli"), &mut command, writer);
+    assert_eq!(code_within(PATIENCE, &mut process).await, 78);
+    assert_eq!(process.log(), "");
 }
 
 #[tokio::test]

@@ -125,6 +125,17 @@ impl Error {
         }
     }
 
+    /// The same end, of a stream that never began.
+    pub(crate) fn before_first_line(self) -> Self {
+        match self.kind {
+            ErrorKind::Closed | ErrorKind::Broken | ErrorKind::Idle => Self::new(
+                ErrorKind::NoFirstLine,
+                format!("200, and then, before any line: {}", self.context),
+            ),
+            _ => self,
+        }
+    }
+
     /// The kind of failure.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

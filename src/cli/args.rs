@@ -14,27 +14,62 @@ use clap::{Parser, Subcommand};
 )]
 #[command(after_help = "\
 Exit codes: 0 done, 1 failed while running, 2 wrong arguments, 75 stopped before every event was answered for, \
-78 wrong configuration, 130 second stop signal.
+78 wrong configuration, 130 left at once at a second stop signal.
 
-Nomad's own environment variables are used where no option says otherwise: NOMAD_ADDR, NOMAD_TOKEN, NOMAD_REGION. \
-NOMAD_EVENTS_LOG sets what is logged (error, warn, info, debug, trace).")]
+Nomad is found as by the nomad command, where a configuration or an argument says nothing else: NOMAD_ADDR, NOMAD_TOKEN, \
+NOMAD_REGION, NOMAD_HTTP_AUTH, NOMAD_CACERT and its like. NOMAD_NAMESPACE is not looked at, since Nomad sets it in every task.
+
+NOMAD_EVENTS_LOG sets what is logged to standard error, whatever --quiet says: error, warn, info, debug or trace, or a filter \
+of the crate tracing-subscriber.")]
 pub(super) struct Args {
-    /// Log errors only
+    /// Log errors only, and in `tail` show only those notices that tell of a loss
     #[arg(long, short, global = true)]
     pub(super) quiet: bool,
     #[command(subcommand)]
     pub(super) command: Command,
 }
 
+impl Args {
+    /// The level from which on it is logged where the environment says nothing.
+    pub(super) fn default_level(&self) -> &'static str {
+        match self.command {
+            _ if self.quiet => "error",
+            // What its log would say are the notices, which it shows.
+            Command::Tail(_) => "error",
+            Command::Demo(_) => "warn",
+            Command::Run(_) | Command::Validate(_) => "info",
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run a configuration until stopped by SIGTERM or Ctrl-C
+    #[command(after_help = "\
+At the first signal nothing new is taken, and what was taken is delivered, for as long as the source's stop_timeout_secs (4). \
+At the second signal the process ends at once.
+
+Relative paths in a configuration start from the working directory, as in Vector. What this program does not do is refused \
+by name: such a configuration runs with nomad-vector, which is Vector with the same source in it.")]
     Run(RunArgs),
-    /// Check a configuration: programs are compiled, nothing is connected to
+    /// Check configurations: programs are compiled, nothing is connected to
+    #[command(after_help = "\
+Every mistake is printed to standard output as FILE:LINE: COMPONENT: what is wrong and what to do. Exit code 78 when there is \
+one. Variables are filled in from the environment, so it has to be like that of the run.")]
     Validate(ValidateArgs),
     /// Show what happens in a cluster, one line for each event
+    #[command(after_help = "\
+A line is local time, topic, namespace, and what happened, as the shipped programs say it; it begins with what the server \
+still remembers. Events go to standard output; what is to be said of the stream itself, as that the token is refused, goes to \
+standard error. When the connection breaks it is tried again, and nothing is shown twice.
+
+Where the agent is and who we are: see nomad-events --help.")]
     Tail(TailArgs),
     /// Run the shipped configuration on recorded events of a real cluster; needs nothing else
+    #[command(after_help = "\
+A fake Nomad on a free port of this machine serves the recording, with its times moved so that it ends now; the configuration \
+config/vector.toml runs unchanged; a fake Loki takes the pushes. Printed are the lines as Loki has them, in the order of their \
+times: NDJSON on standard output, a summary on standard error. Nothing is read from the environment or the disk.")]
     Demo(DemoArgs),
 }
 
@@ -57,7 +92,7 @@ pub(super) struct TailArgs {
     /// Address of a Nomad agent [env: NOMAD_ADDR] [default: http://127.0.0.1:4646]
     #[arg(long, value_name = "URL")]
     pub(super) address: Option<String>,
-    /// One namespace; all of them by default
+    /// One namespace; all that the token may read by default
     #[arg(long, short, value_name = "NAME")]
     pub(super) namespace: Option<String>,
     /// Only what happens from now on, without what the server still remembers
@@ -67,7 +102,7 @@ pub(super) struct TailArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct DemoArgs {
-    /// Push to this Loki as well
+    /// Push to this Loki as well, as http://127.0.0.1:3100
     #[arg(long, value_name = "URL")]
     pub(super) loki: Option<String>,
 }

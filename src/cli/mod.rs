@@ -12,17 +12,22 @@ mod validate;
 
 use std::process::ExitCode;
 
+use anstream::ColorChoice;
 use clap::Parser;
+use tracing_subscriber::EnvFilter;
 
 use args::{Args, Command};
 use exit::Exit;
+
+/// Sets what is logged, for every command.
+const LOG_VARIABLE: &str = "NOMAD_EVENTS_LOG";
 
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
     // Ends the process with code 2 when the arguments cannot be read.
     let args = Args::parse();
-    start_log(args.quiet);
+    start_log(args.default_level());
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -37,10 +42,12 @@ pub fn main() -> ExitCode {
         match args.command {
             Command::Run(args) => run::run(&args).await,
             Command::Validate(args) => validate::run(&args),
-            Command::Tail(args) => tail::run(&args).await,
+            Command::Tail(tail) => tail::run(&tail, args.quiet).await,
             Command::Demo(args) => demo::run(&args).await,
         }
     });
+    // Not dropped: that would wait for a write to a pipe that nobody reads.
+    runtime.shutdown_background();
     match result {
         Ok(exit) => exit.into(),
         Err(error) => {
@@ -51,14 +58,20 @@ pub fn main() -> ExitCode {
 }
 
 /// Logs go to standard error: standard output belongs to what was asked for.
-fn start_log(quiet: bool) {
-    let default = if quiet { "error" } else { "info" };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("NOMAD_EVENTS_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+fn start_log(default: &str) {
+    let filter = match std::env::var(LOG_VARIABLE) {
+        Ok(filter) if !filter.is_empty() => filter.parse().unwrap_or_else(|error| {
+            eprintln!(
+                "nomad-events: {LOG_VARIABLE} is not understood, logging as without it: {error}"
+            );
+            EnvFilter::new(default)
+        }),
+        _ => EnvFilter::new(default),
+    };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(anstream::stderr().is_terminal())
+        .with_ansi(anstream::AutoStream::choice(&std::io::stderr()) != ColorChoice::Never)
         .with_target(false)
         .init();
 }

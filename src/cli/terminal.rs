@@ -21,11 +21,6 @@ impl Terminal {
         }
     }
 
-    /// Whether a person looks at it.
-    pub(super) fn colours(&self) -> bool {
-        self.colours
-    }
-
     /// Writes a line of pieces, each in its style.
     ///
     /// # Errors

@@ -26,9 +26,10 @@ use super::config::{
 use super::sinks::Sink;
 use crate::event::Event;
 use crate::payload::value::Shaper;
+use crate::payload::wanted::Wanted;
 use crate::stream::{Acknowledger, EventStream};
 use graph::Graph;
-use pipeline::{Feed, Outlet, Pipeline, Ports};
+use pipeline::{Feed, Outlet, Pipeline, Port, Ports};
 
 /// A pipeline keeps to the stop timeout by itself; this is how much longer it is waited for before it counts as hung.
 const PIPELINE_GRACE: Duration = Duration::from_secs(1);
@@ -152,7 +153,7 @@ impl Topology {
         let follow = |source: &SourceNode| {
             let settings = source.settings.clone();
             let shaper = Shaper::new(settings.redact(), settings.region());
-            let shape = move |event: &Event| shaper.log_event(event);
+            let shape = move |event: &Event, wanted: &Wanted| shaper.log_event_with(event, wanted);
             let stream = EventStream::follow(settings);
             observe(stream.acknowledger());
             (stream, shape)
@@ -168,7 +169,7 @@ impl Topology {
     ) -> RunSummary
     where
         F: Feed,
-        Shape: Fn(&Event) -> Value + Send + 'static,
+        Shape: Fn(&Event, &Wanted) -> Value + Send + 'static,
     {
         let stop_timeout = self
             .sources
@@ -200,7 +201,7 @@ impl Topology {
     ) -> Tasks
     where
         F: Feed,
-        Shape: Fn(&Event) -> Value + Send + 'static,
+        Shape: Fn(&Event, &Wanted) -> Value + Send + 'static,
     {
         let ports: Vec<Ports> = self
             .sources
@@ -253,6 +254,7 @@ impl Topology {
                 ports,
                 outlets,
                 shape,
+                arrived: Vec::new(),
                 runtime: Runtime::default(),
                 stop_timeout: source.settings.stop_timeout(),
             });
@@ -355,19 +357,22 @@ impl Ports {
     fn all(&self) -> impl Iterator<Item = &graph::Consumer> {
         self.by_topic
             .values()
-            .flatten()
-            .chain(&self.others)
-            .chain(&self.notices)
+            .chain([&self.others, &self.notices])
+            .flat_map(|port| &port.consumers)
     }
 }
 
 /// Finds the consumers of each topic of a source.
 fn connect(graph: &Graph, source: &SourceNode) -> Ports {
     let consumers = |port: Option<&str>| {
-        graph.consumers(&OutputId {
+        let consumers = graph.consumers(&OutputId {
             component: source.id.clone(),
             port: port.map(str::to_owned),
-        })
+        });
+        Port {
+            wanted: graph.wanted(&consumers),
+            consumers,
+        }
     };
     if !source.settings.multiple_outputs() {
         return Ports {

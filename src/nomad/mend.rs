@@ -94,9 +94,9 @@ mod tests {
 
     /// A reader that gives one chunk at a time.
     fn chunked(chunks: &[&[u8]]) -> Mended<Chunks> {
-        Mended::new(Chunks(
-            chunks.iter().rev().map(|chunk| chunk.to_vec()).collect(),
-        ))
+        // An empty read would be the end.
+        let chunks = chunks.iter().rev().filter(|chunk| !chunk.is_empty());
+        Mended::new(Chunks(chunks.map(|chunk| chunk.to_vec()).collect()))
     }
 
     struct Chunks(Vec<Vec<u8>>);

@@ -2,50 +2,26 @@
 //!
 //! Keys stay, values become `"[REDACTED]"`. What is empty stays as it is: it hides nothing. `Meta` stays too, it is meant to be
 //! read.
-
-use std::borrow::Cow;
-
-use bytes::Bytes;
-use vrl::value::Value;
-use vrl::value::value::ObjectMap;
+//!
+//! What counts as a secret, all of it sent in clear by Nomad 1.0 to 2.0 (`nomad/structs`, seen in recordings):
+//! - in a Job, wherever one stands: `Env`; the text of templates; every value of a `Config` but `image` and `ports` (tasks,
+//!   sidecars, proxies, secret providers); headers and options of artifacts; `Header` and `Body` of checks; mount flags; the
+//!   dispatch `Payload`; tokens;
+//! - `Parameters`, `Context`, `Secrets` and mount flags of volumes, `LeaderACL` of evaluations, the lock ID of variables;
+//! - anywhere: the user information of a URL; in artifact sources and task events its query too (a failed download quotes the
+//!   URL in an Allocation).
+//!
+//! Here are the rules; `tree` applies them while it reads.
 
 /// What stands in the place of a secret.
 pub const REDACTED: &str = "[REDACTED]";
-
-/// How deep the walk goes. Nomad's payloads have some twenty levels, and the parser refuses more than 128.
-const MAX_DEPTH: usize = 128;
-
-/// Replaces the secrets in a payload (`{"Job": {...}}`, `{"Allocation": {...}}`, ...).
-///
-/// What counts as one, all of it sent in clear by Nomad 1.0 to 2.0 (`nomad/structs`, seen in recordings):
-/// - in a Job, wherever one stands: `Env`; the text of templates; every value of a `Config` but `image` and `ports` (tasks,
-///   sidecars, proxies, secret providers); headers and options of artifacts; `Header` and `Body` of checks; mount flags; the
-///   dispatch `Payload`; tokens;
-/// - `Parameters`, `Context`, `Secrets` and mount flags of volumes, `LeaderACL` of evaluations, the lock ID of variables;
-/// - anywhere: the user information of a URL; in artifact sources and task events its query too (a failed download quotes the
-///   URL in an Allocation).
-pub fn redact(payload: &mut Value) {
-    let Value::Object(objects) = payload else {
-        return;
-    };
-    for (name, object) in objects.iter_mut() {
-        let place = match name.as_str() {
-            "Job" => Place::Job,
-            "Volume" => Place::Volume,
-            "Evaluation" => Place::Evaluation,
-            "Metadata" => Place::VariableMetadata,
-            _ => Place::Elsewhere,
-        };
-        walk(object, place, 0);
-    }
-}
 
 /// Whether a payload, as text, may hold something to redact. Quick, and errs on the side of yes.
 ///
 /// Most payloads are those of allocations and evaluations, without a job and without a URL; nothing in them calls for a walk
 /// through the tree. A backslash may begin an escape that hides a name or a `://`.
 #[must_use]
-pub fn may_need_redaction(payload: &[u8]) -> bool {
+pub(super) fn may_need_redaction(payload: &[u8]) -> bool {
     const SIGNS: [&[u8]; 6] = [
         b"\\",
         b"://",
@@ -60,8 +36,10 @@ pub fn may_need_redaction(payload: &[u8]) -> bool {
 }
 
 /// Where in a payload a value stands, as far as that matters for what is secret.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The payload itself.
+    Root,
     Elsewhere,
     Job,
     /// A service check of a job.
@@ -76,8 +54,16 @@ enum Place {
     TaskStates,
 }
 
+impl Place {
+    /// Whether the query of a URL may hold a credential here, as those of artifacts do.
+    pub(super) fn hides_queries(self) -> bool {
+        matches!(self, Self::Artifact | Self::TaskStates)
+    }
+}
+
 /// What to do with the value of a key.
-enum Rule {
+#[derive(Debug)]
+pub(super) enum Rule {
     Enter(Place),
     /// Nothing of it is shown.
     Whole,
@@ -87,11 +73,16 @@ enum Rule {
     DriverConfig,
 }
 
-fn rule(place: Place, key: &str) -> Rule {
+/// The rule for the value of a key in an object at that place.
+pub(super) fn rule(place: Place, key: &str) -> Rule {
     match (place, key) {
         // A Job stands alone in its own events, and in others wherever a version of Nomad may embed one.
         (_, "Job") => Rule::Enter(Place::Job),
         (_, "TaskStates") => Rule::Enter(Place::TaskStates),
+        (Place::Root, "Volume") => Rule::Enter(Place::Volume),
+        (Place::Root, "Evaluation") => Rule::Enter(Place::Evaluation),
+        (Place::Root, "Metadata") => Rule::Enter(Place::VariableMetadata),
+        (Place::Root, _) => Rule::Enter(Place::Elsewhere),
         // Its keys are the user's own words, and may be any of those below.
         (_, "Meta") => Rule::Enter(Place::Elsewhere),
         (Place::Job | Place::Check, "Env") => Rule::Values,
@@ -114,83 +105,8 @@ fn rule(place: Place, key: &str) -> Rule {
     }
 }
 
-fn walk(value: &mut Value, place: Place, depth: usize) {
-    if depth > MAX_DEPTH {
-        hide(value);
-        return;
-    }
-    match value {
-        Value::Object(object) => {
-            for (key, value) in object.iter_mut() {
-                match rule(place, key) {
-                    Rule::Enter(place) => walk(value, place, depth + 1),
-                    Rule::Whole => hide(value),
-                    Rule::Values => hide_values(value, |_| false),
-                    Rule::DriverConfig => {
-                        hide_values(value, |key| matches!(key, "image" | "ports"))
-                    }
-                }
-            }
-        }
-        Value::Array(array) => {
-            for value in array {
-                walk(value, place, depth + 1);
-            }
-        }
-        Value::Bytes(text) => mask_urls(text, matches!(place, Place::Artifact | Place::TaskStates)),
-        _ => {}
-    }
-}
-
-fn hide(value: &mut Value) {
-    if !is_empty(value) {
-        *value = Value::Bytes(Bytes::from_static(REDACTED.as_bytes()));
-    }
-}
-
-fn hide_values(value: &mut Value, kept: impl Fn(&str) -> bool) {
-    match value {
-        Value::Object(object) => hide_entries(object, kept),
-        Value::Array(array) => array.iter_mut().for_each(hide),
-        other => hide(other),
-    }
-}
-
-fn hide_entries(object: &mut ObjectMap, kept: impl Fn(&str) -> bool) {
-    for (key, value) in object.iter_mut() {
-        if kept(key) {
-            walk(value, Place::Elsewhere, 0);
-        } else {
-            hide(value);
-        }
-    }
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Bytes(text) => text.is_empty(),
-        Value::Array(array) => array.is_empty(),
-        Value::Object(object) => object.is_empty(),
-        _ => false,
-    }
-}
-
-/// Masks the user information of every URL in a text, and the query too if asked to.
-fn mask_urls(text: &mut Bytes, queries: bool) {
-    if memchr::memmem::find(text, b"://").is_none() {
-        return;
-    }
-    let Ok(readable) = std::str::from_utf8(text) else {
-        // JSON text is UTF-8; anything else has not come from a payload.
-        return;
-    };
-    if let Cow::Owned(masked) = masked_urls(readable, queries) {
-        *text = Bytes::from(masked);
-    }
-}
-
-fn masked_urls(text: &str, queries: bool) -> Cow<'_, str> {
+/// Masks the user information of every URL in a text, and the query too if asked to. `None` where there is nothing to mask.
+pub(super) fn masked_urls(text: &str, queries: bool) -> Option<String> {
     let mut masked = String::new();
     // Up to here `text` is in `masked`.
     let mut copied = 0;
@@ -219,10 +135,10 @@ fn masked_urls(text: &str, queries: bool) -> Cow<'_, str> {
         }
     }
     if copied == 0 {
-        return Cow::Borrowed(text);
+        return None;
     }
     masked.push_str(&text[copied..]);
-    Cow::Owned(masked)
+    Some(masked)
 }
 
 /// What cannot stand in a URL, and in messages stands after one.

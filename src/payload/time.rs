@@ -13,6 +13,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::text::{Text, deserializer};
 use crate::envelope::RawEvent;
 
 /// An own time further behind the newest one is not believed.
@@ -259,7 +260,7 @@ fn scan<'de, T: Deserialize<'de>>(payload: &'de Bytes, key: &str) -> Option<T> {
             mut map: A,
         ) -> Result<Option<T>, A::Error> {
             let mut found = None;
-            while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+            while let Some(Text(key)) = map.next_key()? {
                 if key == self.0 {
                     found = map.next_value()?;
                 } else {
@@ -269,7 +270,7 @@ fn scan<'de, T: Deserialize<'de>>(payload: &'de Bytes, key: &str) -> Option<T> {
             Ok(found)
         }
     }
-    let mut deserializer = serde_json::Deserializer::from_slice(payload);
+    let mut deserializer = deserializer(payload);
     serde::Deserializer::deserialize_map(&mut deserializer, Outer(key, PhantomData)).ok()?
 }
 

@@ -5,7 +5,6 @@
 //!
 //! Pure; computed only for the events of the index at which a stream is resumed.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::hash::Hasher;
@@ -14,6 +13,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::envelope::RawEvent;
+use crate::payload::text::{Text, deserializer};
 
 /// How many proofs are kept for one index. What is beyond is repeated after a reconnect, never dropped.
 pub const MAX_PROOFS: usize = 65_536;
@@ -88,7 +88,7 @@ impl Proof {
             hasher.write_u64(part.len() as u64);
             hasher.write(part.as_bytes());
         }
-        let mut deserializer = serde_json::Deserializer::from_slice(&event.payload);
+        let mut deserializer = deserializer(&event.payload);
         match (Unordered { key }).deserialize(&mut deserializer) {
             Ok(payload) => hasher.write_u128(payload),
             // Too deep to follow: then the text itself, which at worst repeats the event.
@@ -163,7 +163,7 @@ impl<'de> Visitor<'de> for Unordered {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<u128, A::Error> {
         let mut sum: u128 = 0;
-        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+        while let Some(Text(name)) = map.next_key()? {
             let mut hasher = SipHasher13::new_with_keys(self.key.0, self.key.1);
             hasher.write_u8(7);
             hasher.write_u64(name.len() as u64);

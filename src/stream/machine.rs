@@ -76,6 +76,10 @@ enum State {
     Opening {
         first_line_by: Duration,
     },
+    /// Lines come, of which none was taken yet; whether the server still has what follows the mark is not known.
+    Starting {
+        since: Duration,
+    },
     /// Lines come; whether they go on where we stopped is not proved yet.
     Resuming {
         since: Duration,
@@ -152,11 +156,16 @@ impl Machine {
             }
             Input::Discarded(index) => {
                 let mut outputs = self.first_line(now);
-                outputs.push(Output::Gap(Gap {
-                    from: index.unwrap_or(self.mark.index()),
-                    to: index,
-                    cause: "line_discarded",
-                }));
+                if index.is_some_and(|index| self.mark.is_ahead_of(index)) {
+                    // It was discarded or taken before, or is not wanted.
+                    self.below(now);
+                } else {
+                    outputs.push(Output::Gap(Gap {
+                        from: index.unwrap_or(self.mark.index()),
+                        to: index,
+                        cause: "line_discarded",
+                    }));
+                }
                 outputs
             }
             Input::Ended(error) => self.ended(now, error),
@@ -167,7 +176,9 @@ impl Machine {
     /// When [`Input::Deadline`] is due.
     pub(crate) fn deadline(&self) -> Option<Duration> {
         match &self.state {
-            State::Idle | State::Connecting | State::Following { .. } => None,
+            State::Idle | State::Connecting | State::Starting { .. } | State::Following { .. } => {
+                None
+            }
             State::Opening { first_line_by } => Some(*first_line_by),
             State::Resuming {
                 prove_by, older, ..
@@ -194,18 +205,24 @@ impl Machine {
         if !matches!(self.state, State::Opening { .. }) {
             return Vec::new();
         }
-        self.state = if self.mark.wants_proof() {
-            State::Resuming {
+        let resumed_at = self.mark.index();
+        self.state = match self.mark {
+            Mark::Nothing => {
+                // From now on all is wanted: what is evicted before the next connection, if none is taken from this one, is
+                // missed.
+                self.mark = Mark::From(RaftIndex(0));
+                State::Following { since: now }
+            }
+            Mark::From(_) | Mark::After(_) => State::Starting { since: now },
+            Mark::Taken(_) => State::Resuming {
                 since: now,
                 prove_by: Some(now + PROOF_TIMEOUT),
                 older: None,
-            }
-        } else {
-            State::Following { since: now }
+            },
         };
         vec![Output::Connected {
             endpoint: self.endpoint,
-            resumed_at: self.mark.index(),
+            resumed_at,
         }]
     }
 
@@ -213,25 +230,11 @@ impl Machine {
         let index = batch.index;
         let total = batch.events.len();
         let asked = self.mark.index();
-        let missed_start = matches!(self.mark, Mark::From(from) if index > from);
+        let leaves_out = self.mark.leaves_out(index);
         let (relation, new) = self.mark.take(batch, text, self.rules.proof_key);
 
         match (&mut self.state, relation) {
-            (
-                State::Resuming {
-                    prove_by, older, ..
-                },
-                Relation::Below,
-            ) => {
-                // A server that replays its log, or lags, gets the time that it needs.
-                if let Some(prove_by) = prove_by {
-                    *prove_by = now + PROOF_TIMEOUT;
-                }
-                older.get_or_insert(Older {
-                    since: now,
-                    said: false,
-                });
-            }
+            (_, Relation::Below) => self.below(now),
             // What came of the index is not what we know of it. Another line of it may be.
             (State::Resuming { older, .. }, Relation::At { proved: false }) => *older = None,
             (State::Resuming { since, .. }, Relation::At { proved: true }) => {
@@ -248,7 +251,12 @@ impl Machine {
                 }
                 self.state = State::Following { since: *since };
             }
-            (_, Relation::Above) if missed_start => outputs.push(unproven(asked, Some(index))),
+            (State::Starting { since }, Relation::Above) => {
+                if leaves_out {
+                    outputs.push(unproven(asked, Some(index)));
+                }
+                self.state = State::Following { since: *since };
+            }
             _ => {}
         }
 
@@ -257,6 +265,27 @@ impl Machine {
         }
         if !new.is_empty() {
             outputs.push(Output::Emit(Envelope { index, events: new }));
+        }
+    }
+
+    /// A line came of which nothing is wanted.
+    fn below(&mut self, now: Duration) {
+        match &mut self.state {
+            // It shows that the server has all that follows the mark.
+            State::Starting { since } => self.state = State::Following { since: *since },
+            // A server that replays its log, or lags, gets the time that it needs.
+            State::Resuming {
+                prove_by, older, ..
+            } => {
+                if let Some(prove_by) = prove_by {
+                    *prove_by = now + PROOF_TIMEOUT;
+                }
+                older.get_or_insert(Older {
+                    since: now,
+                    said: false,
+                });
+            }
+            _ => {}
         }
     }
 
@@ -295,28 +324,37 @@ impl Machine {
     }
 
     fn ended(&mut self, now: Duration, error: Error) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        if let State::Resuming {
+            prove_by: Some(_), ..
+        } = self.state
+            && self.mark.has_fresh()
+        {
+            // What came of the index proved nothing, and would pass for a proof the next time.
+            outputs.push(unproven(self.mark.index(), None));
+        }
         self.mark.disconnected(self.rules.proof_key);
-        if let State::Resuming { since, .. } | State::Following { since } = self.state
+        if let State::Starting { since }
+        | State::Resuming { since, .. }
+        | State::Following { since } = self.state
             && now.saturating_sub(since) >= HEALTHY_AFTER
         {
             self.failures = 0;
         }
         let error = match self.state {
             // The end before the first line says something else than the end of a stream that worked.
-            State::Opening { .. } if error.kind() == ErrorKind::Closed => Error::new(
-                ErrorKind::NoFirstLine,
-                "200, and then the end before any line",
-            ),
+            State::Opening { .. } => error.before_first_line(),
             _ => error,
         };
-        let disconnected = Output::Disconnected {
+        outputs.push(Output::Disconnected {
             endpoint: self.endpoint,
             error,
-        };
+        });
         self.endpoint = (self.endpoint + 1) % self.rules.endpoints.max(1);
         self.failures = self.failures.saturating_add(1);
         let pause = backoff(self.failures, self.rules.backoff_max);
-        vec![disconnected, self.connect(pause)]
+        outputs.push(self.connect(pause));
+        outputs
     }
 }
 

@@ -60,9 +60,23 @@ impl Mark {
         }
     }
 
-    /// Whether a new connection has to prove that it goes on where the one before stopped.
-    pub(crate) fn wants_proof(&self) -> bool {
-        matches!(self, Self::Taken(_))
+    /// Whether nothing of this index is wanted, or all of it was seen.
+    pub(crate) fn is_ahead_of(&self, index: RaftIndex) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::From(from) => index < *from,
+            Self::After(after) => index <= *after,
+            Self::Taken(taken) => index < taken.index,
+        }
+    }
+
+    /// Whether indexes that are wanted, and of which nothing was taken, lie before a first line of this index.
+    pub(crate) fn leaves_out(&self, index: RaftIndex) -> bool {
+        match self {
+            Self::Nothing | Self::Taken(_) => false,
+            Self::From(from) => index > *from,
+            Self::After(after) => index.0 > after.0.saturating_add(1),
+        }
     }
 
     /// Takes a line: moves the mark, and gives what of the line is new.
@@ -73,18 +87,14 @@ impl Mark {
         key: ProofKey,
     ) -> (Relation, Vec<RawEvent>) {
         let index = batch.index;
-        let below = match self {
-            Self::Nothing => false,
-            Self::From(from) => index < *from,
-            Self::After(after) => index <= *after,
-            Self::Taken(taken) if index == taken.index => {
-                let (proved, new) = taken.take_more(batch, text, key);
-                return (Relation::At { proved }, new);
-            }
-            Self::Taken(taken) => index < taken.index,
-        };
-        if below {
+        if self.is_ahead_of(index) {
             return (Relation::Below, Vec::new());
+        }
+        if let Self::Taken(taken) = self
+            && index == taken.index
+        {
+            let (proved, new) = taken.take_more(batch, text, key);
+            return (Relation::At { proved }, new);
         }
         *self = Self::Taken(Taken {
             index,
@@ -93,6 +103,11 @@ impl Mark {
             latest: Some(text),
         });
         (Relation::Above, batch.events)
+    }
+
+    /// Whether something of the mark's own index was taken through this connection.
+    pub(crate) fn has_fresh(&self) -> bool {
+        matches!(self, Self::Taken(taken) if taken.latest.is_some() || !taken.fresh.is_empty())
     }
 
     /// Notes that the connection is gone: what came through it is what the next one must show again.
@@ -183,7 +198,7 @@ mod tests {
         take(&mut mark, 5, &["dead"]);
         take(&mut mark, 5, &["pending"]);
         mark.disconnected(KEY());
-        assert!(mark.wants_proof());
+        assert!(matches!(mark, Mark::Taken(_)));
         assert_eq!(
             take(&mut mark, 5, &["pending", "new"]),
             (Relation::At { proved: true }, 1)

@@ -125,7 +125,7 @@ impl EventStream {
     pub async fn close(self, deadline: Duration) -> usize {
         self.stop();
         let _ = tokio::time::timeout(deadline, self.outbox.drained()).await;
-        self.outbox.unanswered()
+        self.outbox.seal()
     }
 
     fn stop(&self) {

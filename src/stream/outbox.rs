@@ -32,6 +32,8 @@ struct State {
     reader: Option<Waker>,
     /// The driver is gone.
     ended: bool,
+    /// Answers are not waited for any more.
+    sealed: bool,
     counts: Counts,
 }
 
@@ -183,6 +185,9 @@ impl Outbox {
     pub(super) fn resolve(&self, id: BatchId, delivery: Delivery) {
         let (lost, index) = {
             let mut state = self.lock();
+            if state.sealed {
+                return;
+            }
             let before = state.ledger.rejected_events();
             state.ledger.resolve(id, delivery);
             let positions = state.ledger.positions();
@@ -219,9 +224,11 @@ impl Outbox {
         }
     }
 
-    /// Batches that the host has taken and not answered.
-    pub(super) fn unanswered(&self) -> usize {
-        let state = self.lock();
+    /// Takes no answers from now on: what a host says of batches that it gives up is no news of them, they come again after a
+    /// restart. Gives the number of batches that the host has taken and not answered.
+    pub(super) fn seal(&self) -> usize {
+        let mut state = self.lock();
+        state.sealed = true;
         state.ledger.outstanding() - state.queue.len()
     }
 

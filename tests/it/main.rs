@@ -2,6 +2,8 @@
 
 // `cfg(test)` tells clippy that what is not a test itself may unwrap, too.
 #[cfg(test)]
+mod commands;
+#[cfg(test)]
 mod documentation;
 #[cfg(test)]
 mod following;

@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 
 use vrl::compiler::runtime::Runtime;
+use vrl::path::{OwnedSegment, OwnedTargetPath, PathPrefix};
 
 use crate::host::config::{Config, OutputId, Problem, TransformConfig, component_name};
 use crate::host::event::LogEvent;
 use crate::host::transforms::filter::Filter;
 use crate::host::transforms::remap::{Remap, Remapped};
 use crate::host::transforms::route::Route;
+use crate::payload::wanted::Wanted;
 
 /// Who takes what an output gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +130,41 @@ impl Graph {
         sinks.into_iter().collect()
     }
 
+    /// What of a payload the transforms behind these consumers read, up to all of it where an event can come to a sink without
+    /// a program that could have replaced it.
+    pub(super) fn wanted(&self, consumers: &[Consumer]) -> Wanted {
+        let mut wanted = Wanted::default();
+        let mut seen = vec![false; self.nodes.len()];
+        // With the consumers, whether a program stands before them.
+        let mut open: Vec<(Consumer, bool)> = consumers
+            .iter()
+            .map(|&consumer| (consumer, false))
+            .collect();
+        while let Some((consumer, behind_program)) = open.pop() {
+            let number = match consumer {
+                Consumer::Sink(_) if behind_program => continue,
+                Consumer::Sink(_) => return Wanted::All,
+                Consumer::Transform(number) => number,
+            };
+            if std::mem::replace(&mut seen[number], true) {
+                // Seen behind a program or not: what it reads is known, and what comes to sinks is looked at.
+                continue;
+            }
+            let node = &self.nodes[number];
+            for query in node.step.queries() {
+                add_query(&mut wanted, query);
+            }
+            let behind_program = behind_program || matches!(node.step, Step::Remap(_));
+            open.extend(
+                node.outputs
+                    .iter()
+                    .flatten()
+                    .map(|&next| (next, behind_program)),
+            );
+        }
+        wanted
+    }
+
     /// Hands an event to consumers, through all transforms behind them. `arrive` gets what comes out at a sink.
     pub(super) fn push(
         &self,
@@ -184,7 +221,37 @@ impl Graph {
     }
 }
 
+/// Adds what a program reads of an event's payload.
+fn add_query(wanted: &mut Wanted, query: &OwnedTargetPath) {
+    if query.prefix != PathPrefix::Event {
+        return;
+    }
+    let mut names = Vec::new();
+    for segment in &query.path.segments {
+        match segment {
+            OwnedSegment::Field(name) => names.push(name.as_str()),
+            // An element of a list: the whole list.
+            _ => break,
+        }
+    }
+    match names.split_first() {
+        // The whole event, or something at a place that cannot be known.
+        None => *wanted = Wanted::All,
+        Some((&"Payload", path)) => wanted.add(path.iter().copied()),
+        Some(_) => {}
+    }
+}
+
 impl Step {
+    /// What its programs read.
+    fn queries(&self) -> Vec<&OwnedTargetPath> {
+        match self {
+            Self::Remap(remap) => remap.queries().iter().collect(),
+            Self::Filter(filter) => filter.queries().iter().collect(),
+            Self::Route(route) => route.queries().collect(),
+        }
+    }
+
     fn build(id: &str, transform: &TransformConfig) -> Result<Self, Vec<String>> {
         let condition = |name: &str, error: String| {
             format!("option `{name}`: the condition does not compile:\n{error}")

@@ -17,6 +17,7 @@ use super::graph::{Consumer, Graph};
 use crate::event::Event;
 use crate::host::channel::Sender;
 use crate::host::event::{Answer, Finalizer, LogEvent, PARSED_TO_TEXT};
+use crate::payload::wanted::Wanted;
 use crate::stream::{Acknowledger, EventStream, Item};
 
 /// Events for one sink are handed over when they weigh this much together, so that a line with thousands of events does not
@@ -51,11 +52,20 @@ impl Feed for EventStream {
 #[derive(Debug)]
 pub(super) struct Ports {
     /// By topic, where topics have outputs of their own.
-    pub(super) by_topic: BTreeMap<String, Vec<Consumer>>,
+    pub(super) by_topic: BTreeMap<String, Port>,
     /// Events of every other topic.
-    pub(super) others: Vec<Consumer>,
+    pub(super) others: Port,
     /// Notices.
-    pub(super) notices: Vec<Consumer>,
+    pub(super) notices: Port,
+}
+
+/// An output of a source.
+#[derive(Debug)]
+pub(super) struct Port {
+    /// Who takes what it gives.
+    pub(super) consumers: Vec<Consumer>,
+    /// What of a payload the transforms behind it read.
+    pub(super) wanted: Wanted,
 }
 
 /// The way to a sink.
@@ -81,8 +91,10 @@ pub(super) struct Pipeline<Shape> {
     pub(super) graph: Arc<Graph>,
     pub(super) ports: Ports,
     pub(super) outlets: Vec<Outlet>,
-    /// Makes the tree of an event.
+    /// Makes the tree of an event, with the wanted parts of its payload.
     pub(super) shape: Shape,
+    /// What has come to the sinks of the event in hand.
+    pub(super) arrived: Vec<(usize, LogEvent)>,
     pub(super) runtime: Runtime,
     /// How long a stop may take.
     pub(super) stop_timeout: Duration,
@@ -90,7 +102,7 @@ pub(super) struct Pipeline<Shape> {
 
 impl<Shape> Pipeline<Shape>
 where
-    Shape: Fn(&Event) -> Value + Send + 'static,
+    Shape: Fn(&Event, &Wanted) -> Value + Send + 'static,
 {
     /// Runs until `stop` or the end of the feed, then finishes what is in hand, closes the feed and lets go of the sinks.
     ///
@@ -129,7 +141,7 @@ where
             Item::Batch(batch) => {
                 let share = Finalizer::new(answer, batch.id);
                 for event in batch.events {
-                    self.push(&event, share.clone(), false);
+                    self.push(&event, &share, false);
                     drop(event);
                     if self
                         .outlets
@@ -144,7 +156,7 @@ where
             }
             Item::Notice(notice) => {
                 let event = notice.to_event(&self.source_id);
-                self.push(&event, Finalizer::none(), true);
+                self.push(&event, &Finalizer::none(), true);
             }
         }
         self.hand_over().await;
@@ -152,38 +164,53 @@ where
     }
 
     /// Builds the tree of an event and pushes it through the graph. An event that nobody takes is not built.
-    fn push(&mut self, event: &Event, finalizer: Finalizer, is_notice: bool) {
+    ///
+    /// Of the payload only those parts are built that some program behind the port reads; what it does not read it can only
+    /// pass on as `.Payload`. So an event that comes to a sink with that field is done again, with its whole payload, and so
+    /// are all later events of the port.
+    fn push(&mut self, event: &Event, finalizer: &Finalizer, is_notice: bool) {
         let Self {
             graph,
             ports,
             outlets,
             shape,
             runtime,
+            arrived,
             ..
         } = self;
-        let consumers = if is_notice {
-            &ports.notices
+        let port = if is_notice {
+            &mut ports.notices
         } else {
             ports
                 .by_topic
-                .get(&event.topic[..])
-                .unwrap_or(&ports.others)
+                .get_mut(&event.topic[..])
+                .unwrap_or(&mut ports.others)
         };
-        if consumers.is_empty() {
+        if port.consumers.is_empty() {
             return;
         }
-        let log_event = LogEvent {
-            value: shape(event),
-            metadata: Value::Object(ObjectMap::new()),
-            finalizer,
-            weight: text_bytes(event) * PARSED_TO_TEXT,
-        };
-        graph.push(runtime, log_event, consumers, &mut |sink, event| {
+        loop {
+            let log_event = LogEvent {
+                value: shape(event, &port.wanted),
+                metadata: Value::Object(ObjectMap::new()),
+                finalizer: finalizer.clone(),
+                weight: text_bytes(event) * PARSED_TO_TEXT,
+            };
+            graph.push(runtime, log_event, &port.consumers, &mut |sink, event| {
+                arrived.push((sink, event));
+            });
+            if port.wanted == Wanted::All || !arrived.iter().any(|(_, event)| has_payload(event)) {
+                break;
+            }
+            arrived.clear();
+            port.wanted = Wanted::All;
+        }
+        for (sink, event) in arrived.drain(..) {
             if let Some(outlet) = outlets.iter_mut().find(|outlet| outlet.sink == sink) {
                 outlet.pending_weight = outlet.pending_weight.saturating_add(event.weight);
                 outlet.pending.push(event);
             }
-        });
+        }
     }
 
     /// Hands what is pending to the sinks, to all at once, so that a sink that has no room does not keep events from another.
@@ -245,6 +272,14 @@ async fn finish<F: Feed>(feed: F, work: impl Future<Output = ()>, timeout: Durat
 /// Ends when a stop was asked for, or when nobody can ask any more.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// Whether an event still has the field of its payload.
+fn has_payload(event: &LogEvent) -> bool {
+    event
+        .value
+        .as_object()
+        .is_some_and(|fields| fields.contains_key("Payload"))
 }
 
 /// The length of an event's text.

@@ -1,3 +1,5 @@
+mod wanted;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::Path;
@@ -259,7 +261,7 @@ impl Bench {
         let feeds = self.feeds;
         let open = |_: &SourceNode| {
             let feed = feeds.lock().unwrap().pop_front().unwrap();
-            (feed, shape as fn(&Event) -> Value)
+            (feed, shape as fn(&Event, &Wanted) -> Value)
         };
         let summary = self.topology.run_with(open, stop).await;
         let seen = self
@@ -272,7 +274,7 @@ impl Bench {
 }
 
 /// A small tree, for lines that are easy to compare.
-fn shape(event: &Event) -> Value {
+fn shape(event: &Event, _: &Wanted) -> Value {
     Value::Object(ObjectMap::from([
         ("k".into(), Value::from(event.key.to_string())),
         ("t".into(), Value::from(event.topic.to_string())),
@@ -375,7 +377,9 @@ async fn events_without_consumers_are_not_built_and_count_as_delivered() {
     let feeds = bench.feeds;
     let open = |_: &SourceNode| {
         let feed = feeds.lock().unwrap().pop_front().unwrap();
-        (feed, |_: &Event| -> Value { panic!("built for nobody") })
+        (feed, |_: &Event, _: &Wanted| -> Value {
+            panic!("built for nobody")
+        })
     };
     let summary = bench.topology.run_with(open, std::future::pending()).await;
     assert_eq!(summary.ended, Ended::NoSourceLeft);
@@ -563,9 +567,9 @@ async fn back_pressure_stops_reading() {
     let counted = Arc::clone(&built);
     let open = move |_: &SourceNode| {
         let counted = Arc::clone(&counted);
-        let shape = move |event: &Event| {
+        let shape = move |event: &Event, wanted: &Wanted| {
             *counted.lock().unwrap() += 1;
-            shape(event)
+            shape(event, wanted)
         };
         (feeds.lock().unwrap().pop_front().unwrap(), shape)
     };
@@ -690,7 +694,9 @@ async fn a_pipeline_that_panics_ends_the_run() {
     let feeds = bench.feeds;
     let open = |_: &SourceNode| {
         let feed = feeds.lock().unwrap().pop_front().unwrap();
-        (feed, |_: &Event| -> Value { panic!("a test wanted this") })
+        (feed, |_: &Event, _: &Wanted| -> Value {
+            panic!("a test wanted this")
+        })
     };
     let summary = bench.topology.run_with(open, std::future::pending()).await;
     assert_eq!(summary.ended, Ended::Failed("source \"nomad\"".to_owned()));

@@ -39,6 +39,11 @@ impl Condition {
         self.0.warnings.as_deref()
     }
 
+    /// What of an event the program reads, as the compiler has found it.
+    pub(crate) fn queries(&self) -> &[OwnedTargetPath] {
+        self.0.queries()
+    }
+
     /// Asks the program. A program that fails says no, and is counted.
     pub(crate) fn check(
         &self,

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use vrl::compiler::runtime::Runtime;
+use vrl::path::OwnedTargetPath;
 
 use super::condition::{Condition, ConditionText};
 use crate::host::event::LogEvent;
@@ -38,6 +39,11 @@ impl Filter {
     /// What the compiler warns of.
     pub(crate) fn warnings(&self) -> Option<&str> {
         self.condition.warnings()
+    }
+
+    /// What of an event the program reads, as the compiler has found it.
+    pub(crate) fn queries(&self) -> &[OwnedTargetPath] {
+        self.condition.queries()
     }
 
     /// The counters.

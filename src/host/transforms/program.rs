@@ -144,6 +144,11 @@ impl Compiled {
         })
     }
 
+    /// What of an event the program reads, as the compiler has found it.
+    pub(crate) fn queries(&self) -> &[OwnedTargetPath] {
+        &self.program.info().target_queries
+    }
+
     /// Whether an expression of the program can fail while it runs.
     pub(crate) fn can_fail(&self) -> bool {
         self.program.info().fallible

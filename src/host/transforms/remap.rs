@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use vrl::compiler::TargetValueRef;
 use vrl::compiler::runtime::Runtime;
+use vrl::path::OwnedTargetPath;
 use vrl::value::{ObjectMap, Secrets, Value};
 
 use super::program::{Access, Compiled, ProgramText, Stopped};
@@ -90,6 +91,11 @@ impl Remap {
     /// What the compiler warns of.
     pub(crate) fn warnings(&self) -> Option<&str> {
         self.program.warnings.as_deref()
+    }
+
+    /// What of an event the program reads, as the compiler has found it.
+    pub(crate) fn queries(&self) -> &[OwnedTargetPath] {
+        self.program.queries()
     }
 
     /// The counters.

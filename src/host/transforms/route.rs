@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use vrl::compiler::runtime::Runtime;
+use vrl::path::OwnedTargetPath;
 
 use super::condition::{Condition, ConditionText};
 use crate::host::event::LogEvent;
@@ -60,6 +61,11 @@ impl Route {
     /// What the compiler warns of.
     pub(crate) fn warnings(&self) -> impl Iterator<Item = &str> {
         self.routes.iter().filter_map(Condition::warnings)
+    }
+
+    /// What of an event the conditions read.
+    pub(crate) fn queries(&self) -> impl Iterator<Item = &OwnedTargetPath> {
+        self.routes.iter().flat_map(Condition::queries)
     }
 
     /// The counters.

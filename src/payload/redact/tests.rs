@@ -1,10 +1,20 @@
+use bytes::Bytes;
+use vrl::value::Value;
+
 use super::*;
+use crate::payload::tree::{self, Treatment};
+use crate::payload::wanted::Wanted;
+
+fn read(json: &str, treatment: Treatment) -> Value {
+    let json = Bytes::copy_from_slice(json.as_bytes());
+    tree::read(&json, treatment, &Wanted::All)
+        .map(|tree| tree.value)
+        .unwrap()
+}
 
 fn redacted(json: &str) -> String {
-    let mut value: Value = serde_json::from_str(json).unwrap();
-    let before = value.clone();
-    redact(&mut value);
-    if value != before {
+    let value = read(json, Treatment::Show(Place::Root));
+    if value != read(json, Treatment::Clear) {
         assert!(may_need_redaction(json.as_bytes()), "{json}");
     }
     serde_json::to_string(&value).unwrap()
@@ -117,11 +127,14 @@ fn user_information_of_urls_is_masked_whole() {
         ("://@", "://[REDACTED]@"),
         ("s3://k:ö@h/ü", "s3://[REDACTED]@h/ü"),
     ] {
-        assert_eq!(masked_urls(text, false), expected);
+        assert_eq!(
+            masked_urls(text, false).as_deref().unwrap_or(text),
+            expected
+        );
     }
     assert_eq!(
-        masked_urls("x http://u@h/p?a=1&b=2 y http://h?c z", true),
-        "x http://[REDACTED]@h/p?[REDACTED] y http://h?[REDACTED] z"
+        masked_urls("x http://u@h/p?a=1&b=2 y http://h?c z", true).as_deref(),
+        Some("x http://[REDACTED]@h/p?[REDACTED] y http://h?[REDACTED] z")
     );
-    assert_eq!(masked_urls("http://h/p?", true), "http://h/p?");
+    assert_eq!(masked_urls("http://h/p?", true), None);
 }

@@ -172,6 +172,28 @@ fn the_index_alone_proves_nothing() {
 }
 
 #[test]
+fn what_proved_nothing_does_not_prove_the_next_connection() {
+    let mut lab = Lab::resumed_at_seven();
+    lab.beat();
+    // Another cluster, and its connection breaks before more of it is seen.
+    assert_eq!(lab.line(7, &["other"]), ["emit 7 other"]);
+    assert_eq!(
+        lab.end(),
+        [
+            "gap from 7 unproven",
+            "disconnected 1 closed",
+            "connect 0 at 7 within 1s"
+        ]
+    );
+    lab.step(Input::Accepted);
+    assert_eq!(
+        lab.line(7, &["other"]),
+        ["connected 0 at 7", "duplicates 1"]
+    );
+    assert_eq!(lab.line(9, &["x"]), ["emit 9 x"]);
+}
+
+#[test]
 fn a_proof_may_come_in_a_later_line_of_the_index() {
     let mut lab = Lab::resumed_at_seven();
     lab.beat();
@@ -270,8 +292,43 @@ fn a_start_index_that_is_gone_is_a_gap() {
     assert_eq!(lab.step(Input::Begin), ["connect 0 at 5 within 0ns"]);
     lab.step(Input::Accepted);
     lab.beat();
-    assert_eq!(lab.line(4, &["old"]), ["duplicates 1"]);
     assert_eq!(lab.line(9, &["x"]), ["gap 5 to 9 unproven", "emit 9 x"]);
+}
+
+#[test]
+fn a_start_index_that_never_was_is_no_gap() {
+    let mut lab = Lab::new(Mark::From(RaftIndex(5)));
+    lab.step(Input::Begin);
+    lab.step(Input::Accepted);
+    lab.beat();
+    // The server's buffer reaches back to before the index, so nothing was evicted behind it.
+    assert_eq!(lab.line(4, &["old"]), ["duplicates 1"]);
+    assert_eq!(lab.line(9, &["x"]), ["emit 9 x"]);
+}
+
+#[test]
+fn what_went_by_between_two_connects_before_the_first_line_was_taken_is_a_gap() {
+    for (mark, asked) in [
+        (Mark::Nothing, 0),
+        (Mark::From(RaftIndex(5)), 5),
+        (Mark::After(RaftIndex(5)), 5),
+    ] {
+        let mut lab = Lab::new(mark);
+        lab.step(Input::Begin);
+        lab.step(Input::Accepted);
+        // Connected, so what comes from here on is wanted; nothing comes.
+        lab.beat();
+        lab.end();
+        lab.step(Input::Accepted);
+        lab.beat();
+        assert_eq!(
+            lab.line(900, &["x"]),
+            [
+                format!("gap {asked} to 900 unproven"),
+                "emit 900 x".to_owned()
+            ]
+        );
+    }
 }
 
 #[test]
@@ -296,4 +353,43 @@ fn a_discarded_line_is_a_gap_of_its_index() {
         lab.step(Input::Discarded(None)),
         ["gap from 7 line_discarded"]
     );
+}
+
+#[test]
+fn a_discarded_line_from_behind_the_mark_is_no_gap() {
+    let mut lab = Lab::resumed_at_seven();
+    lab.beat();
+    // A server that replays its log: the line was discarded before, or taken.
+    assert!(lab.step(Input::Discarded(Some(RaftIndex(6)))).is_empty());
+    assert!(lab.wait(9).is_empty());
+    assert!(lab.step(Input::Discarded(Some(RaftIndex(6)))).is_empty());
+    assert!(lab.wait(9).is_empty());
+
+    let mut lab = Lab::new(Mark::After(RaftIndex(5)));
+    lab.step(Input::Begin);
+    lab.step(Input::Accepted);
+    assert_eq!(
+        lab.step(Input::Discarded(Some(RaftIndex(5)))),
+        ["connected 0 at 5"]
+    );
+    assert_eq!(lab.line(9, &["x"]), ["emit 9 x"]);
+}
+
+#[test]
+fn the_reason_for_an_end_before_the_first_line_is_told() {
+    for kind in [ErrorKind::Closed, ErrorKind::Broken, ErrorKind::Idle] {
+        let mut lab = Lab::new(Mark::Nothing);
+        lab.step(Input::Begin);
+        lab.step(Input::Accepted);
+        let error = Error::new(kind, "event dropped from buffer");
+        let outputs = lab.machine.step(lab.now, Input::Ended(error));
+        let Output::Disconnected { error, .. } = &outputs[0] else {
+            panic!("{outputs:?}")
+        };
+        assert_eq!(error.kind(), ErrorKind::NoFirstLine);
+        assert!(
+            error.to_string().contains("event dropped from buffer"),
+            "{error}"
+        );
+    }
 }

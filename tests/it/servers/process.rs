@@ -66,13 +66,23 @@ impl Process {
     ///
     /// Everything that the process starts is known by that folder in its environment, or in that of its parent.
     pub(crate) fn start(name: &'static str, folder: TempDir, command: &mut Command) -> Self {
-        let log = folder.path().join(format!("{name}.log"));
-        let output = File::create(&log).expect("a log file");
+        let (_, output) = open_log(name, &folder);
+        Self::start_with_output(name, folder, command, output)
+    }
+
+    /// The same, with the standard output going somewhere else than into the log.
+    pub(crate) fn start_with_output(
+        name: &'static str,
+        folder: TempDir,
+        command: &mut Command,
+        output: impl Into<Stdio>,
+    ) -> Self {
+        let (log, errors) = open_log(name, &folder);
         let child = command
             .env("TMPDIR", folder.path())
             .stdin(Stdio::null())
-            .stdout(output.try_clone().expect("a second handle of the log"))
-            .stderr(output)
+            .stdout(output)
+            .stderr(errors)
             .spawn()
             .unwrap_or_else(|error| panic!("{name} starts: {error}"));
         Self {
@@ -121,7 +131,8 @@ impl Process {
         self.child.wait().expect("the end of a killed child");
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Sends a signal to the process alone.
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         if let Some(pid) = pid {
             // The child is not reaped yet, so the id is still its own; a zombie takes no harm.
@@ -178,6 +189,13 @@ impl Drop for Process {
         self.terminate();
         self.clean_up();
     }
+}
+
+/// The log of a process. Two handles of it may write in turn.
+fn open_log(name: &str, folder: &TempDir) -> (PathBuf, File) {
+    let path = folder.path().join(format!("{name}.log"));
+    let log = File::options().append(true).create(true).open(&path);
+    (path, log.expect("a log file"))
 }
 
 /// Processes whose environment names `folder`.

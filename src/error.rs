@@ -86,8 +86,8 @@ impl ErrorKind {
             }
             Self::TokenFile => "check that `token_file` exists, is readable and holds one token",
             Self::Denied => {
-                "give a token with `read-job` in every subscribed namespace, and `node:read` for the topic Node; \
-                 other topics than the default ones need more"
+                "give a token with `read-job` (and `list-jobs` for `start_at = \"latest\"`) in every subscribed namespace, \
+                 and `node:read` for the topic Node; other topics than the default ones need more"
             }
             Self::TooManyConnections => {
                 "raise `limits.http_max_conns_per_client` of the agent, or close other connections from this machine"

@@ -67,6 +67,7 @@ pub(crate) struct Timestamp {
 
 impl Timestamp {
     /// From nanoseconds since 1970.
+    #[cfg(feature = "host")]
     pub(crate) fn from_nanos(nanos: i64) -> Self {
         Self {
             seconds: nanos.div_euclid(NANOS),
@@ -82,6 +83,7 @@ impl Timestamp {
     }
 }
 
+#[cfg(feature = "host")]
 impl Entry {
     /// The entry's time in nanoseconds since 1970, 0 when it has none or one that does not fit.
     pub(crate) fn nanos(&self) -> i64 {

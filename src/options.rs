@@ -304,6 +304,38 @@ impl Settings {
     }
 }
 
+impl fmt::Display for Settings {
+    /// The effective values, fit for a log: of the token only where it comes from.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let topics: Vec<String> = self.topics.iter().map(ToString::to_string).collect();
+        let token = match &self.token {
+            Token::None => "none".to_owned(),
+            Token::Fixed(_) => "given".to_owned(),
+            Token::File(path) => format!("in {}", path.display()),
+        };
+        write!(
+            f,
+            "endpoints {}; topics {}; namespace {}; region {}; token {token}; start_at {}; redact {}; multiple_outputs {}; \
+             max_line_bytes {}; queue_bytes {}; connect_timeout {:?}; idle_timeout {:?}; backoff_max {:?}; \
+             status_interval {:?}; stop_timeout {:?}",
+            self.endpoint_names().join(", "),
+            topics.join(", "),
+            self.namespace,
+            self.region.as_deref().unwrap_or("the agent's"),
+            self.start_at,
+            self.redact,
+            self.multiple_outputs,
+            self.max_line_bytes,
+            self.queue_bytes,
+            self.connect_timeout,
+            self.idle_timeout,
+            self.backoff_max,
+            self.status_interval,
+            self.stop_timeout,
+        )
+    }
+}
+
 /// The variable of this process, for [`Options::settings`].
 #[must_use]
 pub fn process_env(name: &str) -> Option<String> {

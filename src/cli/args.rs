@@ -17,7 +17,7 @@ Exit codes: 0 done, 1 failed while running, 2 wrong arguments, 75 stopped before
 78 wrong configuration, 130 left at once at a second stop signal.
 
 Nomad is found as by the nomad command, where a configuration or an argument says nothing else: NOMAD_ADDR, NOMAD_TOKEN, \
-NOMAD_REGION, NOMAD_HTTP_AUTH, NOMAD_CACERT and its like. NOMAD_NAMESPACE is not looked at, since Nomad sets it in every task.
+NOMAD_REGION. NOMAD_NAMESPACE is not looked at, since Nomad sets it in every task.
 
 NOMAD_EVENTS_LOG sets what is logged to standard error, whatever --quiet says: error, warn, info, debug or trace, or a filter \
 of the crate tracing-subscriber.")]

@@ -22,7 +22,7 @@ pub(super) async fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         warn!("{warning}");
     }
     for source in &config.sources {
-        info!(component_id = source.id, settings = ?source.settings, "source");
+        info!(component_id = source.id, "source with {}", source.settings);
     }
     let topology = match Topology::build(config) {
         Ok(topology) => topology,

@@ -118,7 +118,7 @@ fn an_explicit_option_wins_over_the_environment() {
 fn a_token_never_shows_in_debug_output() {
     let options: Options = serde_json::from_str(r#"{"token": "hunter2-token"}"#).unwrap();
     let settings = options.settings(|_| None).unwrap();
-    assert!(!format!("{options:?} {settings:?}").contains("hunter2"));
+    assert!(!format!("{options:?} {settings:?} {settings}").contains("hunter2"));
 }
 
 #[test]

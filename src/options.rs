@@ -360,7 +360,10 @@ fn parse_endpoint(option: &str, text: &str) -> Result<Url, OptionError> {
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
         return Err(OptionError::new(
             option,
-            format!("{text:?} has a path or query; give scheme, host and port only"),
+            format!(
+                "{} has a path or query; give scheme, host and port only",
+                endpoint_name(&url)
+            ),
         ));
     }
     Ok(url)

@@ -40,6 +40,10 @@ fn what_cannot_work_is_refused_with_the_reason() {
         ),
         (r#"{"endpoints": ["http://host:4646/v1"]}"#, "has a path"),
         (
+            r#"{"endpoints": ["http://host:4646/?token=s3cret"]}"#,
+            "http://host:4646 has a path or query",
+        ),
+        (
             r#"{"endpoints": ["http://me:pw@host:4646"]}"#,
             "remove the part before",
         ),

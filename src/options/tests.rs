@@ -54,6 +54,10 @@ fn what_cannot_work_is_refused_with_the_reason() {
         (r#"{"topics": ["Job", "Job:web"]}"#, "sends only the latter"),
         (r#"{"topics": ["Job:web", "Job:web"]}"#, "twice"),
         (
+            r#"{"topics": ["Job:a", "Job:web", "Job:web"]}"#,
+            "sends its events twice",
+        ),
+        (
             r#"{"topics": ["Allocation:a", "Allocation:b"]}"#,
             "can match the same event",
         ),

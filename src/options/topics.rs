@@ -77,7 +77,7 @@ pub(super) fn parse(texts: Option<&[String]>) -> Result<Vec<TopicFilter>, Option
     let mut filters: Vec<TopicFilter> = Vec::with_capacity(texts.len());
     for text in texts {
         let filter = parse_one(text)?;
-        if let Some(other) = filters.iter().find(|other| other.topic == filter.topic) {
+        for other in filters.iter().filter(|other| other.topic == filter.topic) {
             refuse_pair(other, &filter)?;
         }
         filters.push(filter);

@@ -107,10 +107,14 @@ pub fn parse(line: &Bytes) -> Result<Line, EnvelopeError> {
         return Ok(Line::Heartbeat);
     };
     // Without an index an event has no place in the order, and nothing could be resumed or proved from it.
-    let index = RaftIndex(wire.index.ok_or(EnvelopeError {
-        column: line.len(),
-        bytes: line.len(),
-    })?);
+    let index = wire
+        .index
+        .map(RaftIndex)
+        .filter(|index| index.can_be_asked_for())
+        .ok_or(EnvelopeError {
+            column: line.len(),
+            bytes: line.len(),
+        })?;
     let events = events
         .into_iter()
         .map(|event| RawEvent {
@@ -229,6 +233,8 @@ mod tests {
             r#"{"Index":5,"Events":[{"Topic":"hunter2""#,
             r#"{"Index":-5,"Events":[{"Topic":"Job","Key":"hunter2"}]}"#,
             r#"{"Events":[{"Topic":"Job","Key":"hunter2"}]}"#,
+            // Nomad would refuse to be asked for it, at every attempt to resume there.
+            r#"{"Index":9223372036854775808,"Events":[{"Topic":"Job","Key":"hunter2"}]}"#,
             "{\"Index\":5,\"Events\":[{\"Topic\":\"\u{1}hunter2\"}]}",
         ] {
             let error = parse(&Bytes::from_static(text.as_bytes())).expect_err(text);

@@ -20,6 +20,13 @@ use crate::payload::time::EventTime;
 #[serde(transparent)]
 pub struct RaftIndex(pub u64);
 
+impl RaftIndex {
+    /// Whether Nomad takes it in a request: it parses a signed 64-bit number, and refuses the rest.
+    pub(crate) fn can_be_asked_for(self) -> bool {
+        i64::try_from(self.0).is_ok()
+    }
+}
+
 impl fmt::Display for RaftIndex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

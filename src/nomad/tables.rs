@@ -1,5 +1,7 @@
 //! The lists behind the topics, each with its table's index in the header `X-Nomad-Index`.
 
+use std::collections::HashSet;
+
 use super::request::Query;
 use crate::options::{DEFAULT_TOPICS, Settings};
 
@@ -11,26 +13,21 @@ pub(super) struct Target {
     pub(super) uri: String,
 }
 
-/// The lists of the subscribed topics, each once. Topics that are unknown to us, and those that only a management token may
-/// list, have none.
+/// The lists of the subscribed topics, each once. Where one is subscribed that has none that every version knows (`*`, and
+/// topics that are unknown to us), those of the default topics stand for it: most writes touch one of them.
 pub(super) fn targets(settings: &Settings) -> Vec<Target> {
-    let mut names: Vec<&'static str> = Vec::new();
+    let mut lists: Vec<List> = Vec::new();
     for filter in &settings.topics {
-        let topics: &[&str] = match filter.topic.as_str() {
-            "*" => &DEFAULT_TOPICS,
-            topic => &[topic],
-        };
-        for topic in topics {
-            if let Some(name) = list(topic)
-                && !names.contains(&name)
-            {
-                names.push(name);
-            }
+        match list(&filter.topic) {
+            Some(list) => lists.push(list),
+            None => lists.extend(DEFAULT_TOPICS.iter().filter_map(|topic| list(topic))),
         }
     }
-    names
+    let mut seen = HashSet::new();
+    lists
         .into_iter()
-        .map(|name| {
+        .filter(|list| seen.insert(*list))
+        .map(|List { name, kind }| {
             let mut query = Query::new(name);
             // One row is enough to learn the index of the table.
             query.add("per_page", "1");
@@ -38,8 +35,8 @@ pub(super) fn targets(settings: &Settings) -> Vec<Target> {
             if let Some(region) = &settings.region {
                 query.add("region", region);
             }
-            if name == "/v1/volumes" {
-                query.add("type", "csi");
+            if let Some(kind) = kind {
+                query.add("type", kind);
             }
             Target {
                 name,
@@ -49,17 +46,78 @@ pub(super) fn targets(settings: &Settings) -> Vec<Target> {
         .collect()
 }
 
-fn list(topic: &str) -> Option<&'static str> {
-    Some(match topic {
-        "Job" => "/v1/jobs",
-        "Allocation" => "/v1/allocations",
-        "Evaluation" => "/v1/evaluations",
-        "Deployment" => "/v1/deployments",
-        "Node" => "/v1/nodes",
-        "Service" => "/v1/services",
-        "NodePool" => "/v1/node/pools",
-        "CSIVolume" | "HostVolume" => "/v1/volumes",
-        "Variable" => "/v1/vars",
+/// A list's path, and its parameter `type`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct List {
+    name: &'static str,
+    kind: Option<&'static str>,
+}
+
+fn list(topic: &str) -> Option<List> {
+    let (name, kind) = match topic {
+        "Job" => ("/v1/jobs", None),
+        "Allocation" => ("/v1/allocations", None),
+        "Evaluation" => ("/v1/evaluations", None),
+        "Deployment" => ("/v1/deployments", None),
+        "Node" => ("/v1/nodes", None),
+        "Service" => ("/v1/services", None),
+        "NodePool" => ("/v1/node/pools", None),
+        "CSIVolume" => ("/v1/volumes", Some("csi")),
+        "HostVolume" => ("/v1/volumes", Some("host")),
+        "CSIPlugin" => ("/v1/plugins", Some("csi")),
+        "Variable" => ("/v1/vars", None),
+        "ACLToken" => ("/v1/acl/tokens", None),
+        "ACLPolicy" => ("/v1/acl/policies", None),
+        "ACLRole" => ("/v1/acl/roles", None),
+        "ACLAuthMethod" => ("/v1/acl/auth-methods", None),
+        "ACLBindingRule" => ("/v1/acl/binding-rules", None),
         _ => return None,
-    })
+    };
+    Some(List { name, kind })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Options;
+
+    fn uris(topics: &[&str]) -> Vec<String> {
+        let mut options = Options::default();
+        options.topics = Some(topics.iter().map(|&topic| topic.to_owned()).collect());
+        options.namespace = Some("team".to_owned());
+        let settings = options.settings(|_| None).unwrap();
+        targets(&settings)
+            .into_iter()
+            .map(|target| target.uri)
+            .collect()
+    }
+
+    #[test]
+    fn each_kind_of_volume_has_its_own_table() {
+        assert_eq!(
+            uris(&["HostVolume", "CSIVolume"]),
+            [
+                "/v1/volumes?per_page=1&namespace=team&type=host",
+                "/v1/volumes?per_page=1&namespace=team&type=csi",
+            ]
+        );
+    }
+
+    #[test]
+    fn every_topic_has_a_table_to_begin_after() {
+        for (topic, path) in [
+            ("ACLToken", "/v1/acl/tokens?"),
+            ("ACLPolicy", "/v1/acl/policies?"),
+            ("ACLRole", "/v1/acl/roles?"),
+            ("ACLAuthMethod", "/v1/acl/auth-methods?"),
+            ("ACLBindingRule", "/v1/acl/binding-rules?"),
+            ("CSIPlugin", "/v1/plugins?"),
+        ] {
+            let uris = uris(&[topic]);
+            assert!(uris.len() == 1 && uris[0].starts_with(path), "{uris:?}");
+        }
+        // Without any list, `latest` would be index 0, which is the earliest.
+        assert_eq!(uris(&["Operator"]).len(), 6);
+        assert_eq!(uris(&["*"]).len(), 6);
+    }
 }

@@ -40,6 +40,10 @@ fn what_cannot_work_is_refused_with_the_reason() {
         ),
         (r#"{"endpoints": ["http://host:4646/v1"]}"#, "has a path"),
         (
+            r#"{"endpoints": ["http://host:4646/?token=s3cret"]}"#,
+            "http://host:4646 has a path or query",
+        ),
+        (
             r#"{"endpoints": ["http://me:pw@host:4646"]}"#,
             "remove the part before",
         ),
@@ -49,6 +53,10 @@ fn what_cannot_work_is_refused_with_the_reason() {
         (r#"{"topics": ["Job", "Job:*"]}"#, "sends nothing of it"),
         (r#"{"topics": ["Job", "Job:web"]}"#, "sends only the latter"),
         (r#"{"topics": ["Job:web", "Job:web"]}"#, "twice"),
+        (
+            r#"{"topics": ["Job:a", "Job:web", "Job:web"]}"#,
+            "sends its events twice",
+        ),
         (
             r#"{"topics": ["Allocation:a", "Allocation:b"]}"#,
             "can match the same event",
@@ -86,6 +94,49 @@ fn several_jobs_and_several_topics_are_fine() {
     let settings = parse(r#"{"topics": ["Job:a", "Job:b", "Allocation:a", "Node"]}"#).unwrap();
     let topics: Vec<String> = settings.topics.iter().map(ToString::to_string).collect();
     assert_eq!(topics, ["Job:a", "Job:b", "Allocation:a", "Node"]);
+    // Topics whose objects have one key each.
+    for topic in [
+        "Job",
+        "Node",
+        "NodePool",
+        "Variable",
+        "ACLToken",
+        "ACLPolicy",
+        "ACLAuthMethod",
+        "CSIPlugin",
+    ] {
+        parse(&format!(r#"{{"topics": ["{topic}:a", "{topic}:b"]}}"#)).unwrap();
+    }
+}
+
+#[test]
+fn what_a_program_sets_is_checked_like_what_a_file_says() {
+    let mut refused = Vec::new();
+    for secs in [0, u64::MAX] {
+        let set: [fn(&mut Options, u64); 5] = [
+            |options, secs| options.connect_timeout_secs = Some(secs),
+            |options, secs| options.idle_timeout_secs = Some(secs),
+            |options, secs| options.backoff_max_secs = Some(secs),
+            |options, secs| options.status_interval_secs = Some(secs),
+            |options, secs| options.stop_timeout_secs = Some(secs),
+        ];
+        for set in set {
+            let mut options = Options::default();
+            set(&mut options, secs);
+            let error = options
+                .settings(|_| None)
+                .expect_err("no number of seconds");
+            assert!(error.problem.contains("from 1 to 86400"), "{error}");
+            refused.push(error.option);
+        }
+    }
+    refused.dedup();
+    assert_eq!(refused.len(), 10);
+
+    let mut options = Options::default();
+    options.start_at = StartAt::Index(RaftIndex(u64::MAX));
+    let error = options.settings(|_| None).expect_err("Nomad refuses it");
+    assert_eq!(error.option, "start_at");
 }
 
 #[test]

@@ -14,6 +14,19 @@ pub const DEFAULT_TOPICS: [&str; 6] = [
     "Service",
 ];
 
+/// Topics whose events have no filter keys but their own key, so that two keys never match the same event
+/// (`eventFromChange` in `nomad/state/events.go`).
+const ONE_KEY: [&str; 8] = [
+    "Job",
+    "Node",
+    "NodePool",
+    "Variable",
+    "ACLToken",
+    "ACLPolicy",
+    "ACLAuthMethod",
+    "CSIPlugin",
+];
+
 /// One topic, or one key of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TopicFilter {
@@ -77,7 +90,7 @@ pub(super) fn parse(texts: Option<&[String]>) -> Result<Vec<TopicFilter>, Option
     let mut filters: Vec<TopicFilter> = Vec::with_capacity(texts.len());
     for text in texts {
         let filter = parse_one(text)?;
-        if let Some(other) = filters.iter().find(|other| other.topic == filter.topic) {
+        for other in filters.iter().filter(|other| other.topic == filter.topic) {
             refuse_pair(other, &filter)?;
         }
         filters.push(filter);
@@ -147,13 +160,11 @@ fn refuse_pair(first: &TopicFilter, second: &TopicFilter) -> Result<(), OptionEr
             "\"{first}\" is listed twice, and Nomad then sends its events twice; list it once"
         ))),
         // An object can match one entry by its own key and another by its job's: only topics without filter keys cannot.
-        (Some(_), Some(_)) if first.topic != "Job" && first.topic != "Node" => {
-            Err(refuse(format!(
-                "\"{first}\" and \"{second}\" can match the same event (by its ID and by its job, say), which Nomad then \
+        (Some(_), Some(_)) if !ONE_KEY.contains(&first.topic.as_str()) => Err(refuse(format!(
+            "\"{first}\" and \"{second}\" can match the same event (by its ID and by its job, say), which Nomad then \
                  sends twice; subscribe to \"{topic}\" and filter afterwards",
-                topic = first.topic
-            )))
-        }
+            topic = first.topic
+        ))),
         (Some(_), Some(_)) => Ok(()),
     }
 }

@@ -5,11 +5,12 @@
 //!
 //! What counts as a secret, all of it sent in clear by Nomad 1.0 to 2.0 (`nomad/structs`, seen in recordings):
 //! - in a Job, wherever one stands: `Env`; the text of templates; every value of a `Config` but `image` and `ports` (tasks,
-//!   sidecars, proxies, secret providers); headers and options of artifacts; `Header` and `Body` of checks; mount flags; the
-//!   dispatch `Payload`; tokens;
-//! - `Parameters`, `Context`, `Secrets` and mount flags of volumes, `LeaderACL` of evaluations, the lock ID of variables;
-//! - anywhere: the user information of a URL; in artifact sources and task events its query too (a failed download quotes the
-//!   URL in an Allocation).
+//!   sidecars, proxies, secret providers); headers that a gateway sets; headers and options of artifacts; `Header` and `Body`
+//!   of checks; mount flags; the dispatch `Payload`; tokens;
+//! - `Parameters`, `Context`, `Secrets` and mount flags of volumes, `LeaderACL` of evaluations, the lock ID of variables,
+//!   client secrets and private keys of authentication methods (clear before 1.9.7);
+//! - anywhere: `SecretID`, and the user information of a URL; in artifact sources and task events its query too (a failed
+//!   download quotes the URL in an Allocation, with the options of the artifact).
 //!
 //! Here are the rules; `tree` applies them while it reads.
 
@@ -22,9 +23,12 @@ pub(super) const REDACTED: &str = "[REDACTED]";
 /// through the tree. A backslash may begin an escape that hides a name or a `://`.
 #[must_use]
 pub(super) fn may_need_redaction(payload: &[u8]) -> bool {
-    const SIGNS: [&[u8]; 6] = [
+    const SIGNS: [&[u8]; 9] = [
         b"\\",
         b"://",
+        b"?",
+        b"\"SecretID\"",
+        b"\"AuthMethod\"",
         b"\"Job\"",
         b"\"Volume\"",
         b"\"LeaderACL\"",
@@ -46,10 +50,13 @@ pub(super) enum Place {
     Check,
     /// An artifact of a job.
     Artifact,
+    /// What a gateway of a job does to headers.
+    HeaderModifiers,
     Volume,
     Evaluation,
     VariableMetadata,
     VariableLock,
+    AuthMethod,
     /// The states of an allocation's tasks, whose events quote the URLs of artifacts.
     TaskStates,
 }
@@ -65,6 +72,8 @@ impl Place {
 #[derive(Debug)]
 pub(super) enum Rule {
     Enter(Place),
+    /// The keys are names that users chose, and no rules.
+    Names(Place),
     /// Nothing of it is shown.
     Whole,
     /// The keys of the object are shown, or the length of the list.
@@ -76,20 +85,27 @@ pub(super) enum Rule {
 /// The rule for the value of a key in an object at that place.
 pub(super) fn rule(place: Place, key: &str) -> Rule {
     match (place, key) {
+        // The first keys are the names of tasks.
+        (Place::TaskStates, _) => Rule::Enter(Place::TaskStates),
         // A Job stands alone in its own events, and in others wherever a version of Nomad may embed one.
         (_, "Job") => Rule::Enter(Place::Job),
         (_, "TaskStates") => Rule::Enter(Place::TaskStates),
         (Place::Root, "Volume") => Rule::Enter(Place::Volume),
         (Place::Root, "Evaluation") => Rule::Enter(Place::Evaluation),
         (Place::Root, "Metadata") => Rule::Enter(Place::VariableMetadata),
+        (Place::Root, "AuthMethod") => Rule::Enter(Place::AuthMethod),
         (Place::Root, _) => Rule::Enter(Place::Elsewhere),
-        // Its keys are the user's own words, and may be any of those below.
-        (_, "Meta") => Rule::Enter(Place::Elsewhere),
+        (_, "Meta" | "CanaryMeta") | (Place::Job, "Volumes") => Rule::Names(place),
+        (_, "SecretID") => Rule::Whole,
+        // Its `Payload` says whether one is required.
+        (Place::Job, "ParameterizedJob") => Rule::Enter(Place::Elsewhere),
         (Place::Job | Place::Check, "Env") => Rule::Values,
         (Place::Job, "Config") => Rule::DriverConfig,
         (Place::Job, "EmbeddedTmpl" | "Payload" | "ConsulToken" | "VaultToken" | "MountFlags") => {
             Rule::Whole
         }
+        (Place::Job, "RequestHeaders" | "ResponseHeaders") => Rule::Enter(Place::HeaderModifiers),
+        (Place::HeaderModifiers, "Add" | "Set") => Rule::Values,
         (Place::Job, "Artifacts") => Rule::Enter(Place::Artifact),
         (Place::Artifact, "GetterHeaders" | "GetterOptions") => Rule::Values,
         (Place::Job, "Checks") => Rule::Enter(Place::Check),
@@ -100,13 +116,22 @@ pub(super) fn rule(place: Place, key: &str) -> Rule {
         (Place::Evaluation, "LeaderACL") => Rule::Whole,
         (Place::VariableMetadata, "Lock") => Rule::Enter(Place::VariableLock),
         (Place::VariableLock, "ID") => Rule::Whole,
+        (Place::AuthMethod, "OIDCClientSecret" | "ClientSecret" | "PemKey") => Rule::Whole,
         // Inside a check or an artifact nothing else of a job's can follow.
         _ => Rule::Enter(place),
     }
 }
 
-/// Masks the user information of every URL in a text, and the query too if asked to. `None` where there is nothing to mask.
+/// Masks the user information of every URL in a text, and every query too if asked to. `None` where there is nothing to mask.
 pub(super) fn masked_urls(text: &str, queries: bool) -> Option<String> {
+    let users = masked_users(text);
+    if !queries {
+        return users;
+    }
+    masked_queries(users.as_deref().unwrap_or(text)).or(users)
+}
+
+fn masked_users(text: &str) -> Option<String> {
     let mut masked = String::new();
     // Up to here `text` is in `masked`.
     let mut copied = 0;
@@ -116,29 +141,57 @@ pub(super) fn masked_urls(text: &str, queries: bool) -> Option<String> {
             continue;
         }
         let rest = &text[start..];
-        let end = start + rest.find(ends_url).unwrap_or(rest.len());
-        let url = &text[start..end];
-        let authority_end = start + url.find(['/', '?', '#']).unwrap_or(url.len());
-        // A password may hold a raw `@`: the last one ends the user information.
-        if let Some(at) = text[start..authority_end].rfind('@') {
+        let url = &rest[..rest.find(ends_url).unwrap_or(rest.len())];
+        let authority = &url[..url.find(['/', '?', '#']).unwrap_or(url.len())];
+        // A password may hold a raw `@`: the last one ends the user information. Or another character that it should not,
+        // and then what stands before that is no host with a port.
+        let at = match authority.rfind('@') {
+            None if !is_host(authority) => url.rfind('@'),
+            at => at,
+        };
+        if let Some(at) = at {
             masked.push_str(&text[copied..start]);
             masked.push_str(REDACTED);
             copied = start + at;
         }
-        if queries && let Some(question) = url.find('?') {
-            let question = start + question + 1;
-            if question < end {
-                masked.push_str(&text[copied..question]);
-                masked.push_str(REDACTED);
-                copied = end;
-            }
+    }
+    finished(text, masked, copied)
+}
+
+/// Masks what follows a question mark. Artifact sources need no scheme: `git@github.com:...?sshkey=...` is one.
+fn masked_queries(text: &str) -> Option<String> {
+    let mut masked = String::new();
+    let mut copied = 0;
+    for (question, _) in text.match_indices('?') {
+        let start = question + 1;
+        if start < copied {
+            continue;
+        }
+        let rest = &text[start..];
+        let length = rest.find(ends_url).unwrap_or(rest.len());
+        if length > 0 {
+            masked.push_str(&text[copied..start]);
+            masked.push_str(REDACTED);
+            copied = start + length;
         }
     }
+    finished(text, masked, copied)
+}
+
+fn finished(text: &str, mut masked: String, copied: usize) -> Option<String> {
     if copied == 0 {
         return None;
     }
     masked.push_str(&text[copied..]);
     Some(masked)
+}
+
+/// Whether it may be a host, with or without a port.
+fn is_host(authority: &str) -> bool {
+    authority.ends_with(']')
+        || authority
+            .rsplit_once(':')
+            .is_none_or(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// What cannot stand in a URL, and in messages stands after one.

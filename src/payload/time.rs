@@ -86,7 +86,7 @@ impl Dating {
         let own: Vec<Option<OwnTime>> = events
             .iter()
             .map(|event| {
-                own_time(event).filter(|own| own.nanos - received.at <= MAX_AHEAD_OF_CLOCK)
+                own_time(event).filter(|own| since(received.at, own.nanos) <= MAX_AHEAD_OF_CLOCK)
             })
             .collect();
         let in_line = own
@@ -101,7 +101,7 @@ impl Dating {
             .into_iter()
             .map(|own| match (own, self.newest) {
                 (Some(own), newest)
-                    if newest.is_none_or(|n| n - own.nanos <= MAX_BEHIND_NEWEST) =>
+                    if newest.is_none_or(|n| since(own.nanos, n) <= MAX_BEHIND_NEWEST) =>
                 {
                     EventTime {
                         nanos: own.nanos,
@@ -116,12 +116,19 @@ impl Dating {
     }
 }
 
+/// From one moment to another. Saturates: moments come from payloads, and from clocks that nobody has set.
+fn since(from: i64, to: i64) -> i64 {
+    to.saturating_sub(from)
+}
+
 fn carried_or_receipt(carried: Option<i64>, received: Received) -> EventTime {
     match carried {
-        Some(nanos) if !(received.live && received.at - nanos > MAX_BEHIND_CLOCK) => EventTime {
-            nanos,
-            source: TimeSource::Carried,
-        },
+        Some(nanos) if !(received.live && since(nanos, received.at) > MAX_BEHIND_CLOCK) => {
+            EventTime {
+                nanos,
+                source: TimeSource::Carried,
+            }
+        }
         _ => EventTime {
             nanos: received.at,
             source: TimeSource::Receipt,
@@ -236,6 +243,7 @@ impl NodeTimes<'_> {
                 let timestamp: Timestamp = event.timestamp?.parse().ok()?;
                 i64::try_from(timestamp.as_nanosecond()).ok()
             })
+            .filter(|&nanos| nanos > 0)
             .max();
         status.max(event).map(|nanos| OwnTime {
             nanos,

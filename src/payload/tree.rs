@@ -29,6 +29,8 @@ pub(super) enum Treatment {
     Clear,
     /// It is shown by the rules of its place.
     Show(Place),
+    /// The same, but its keys are names that users chose.
+    Names(Place),
     /// Nothing of it is shown, unless it is empty.
     Hide,
     /// Its keys are shown, or the length of the list.
@@ -96,7 +98,10 @@ impl Reader<'_> {
     }
 
     fn hides_scalars(self) -> bool {
-        !matches!(self.treatment, Treatment::Clear | Treatment::Show(_))
+        !matches!(
+            self.treatment,
+            Treatment::Clear | Treatment::Show(_) | Treatment::Names(_)
+        )
     }
 
     fn redacted(self) -> Tree {
@@ -121,7 +126,7 @@ impl Reader<'_> {
         if self.hides_scalars() && !text.is_empty() {
             return self.redacted();
         }
-        if let Treatment::Show(place) = self.treatment
+        if let Treatment::Show(place) | Treatment::Names(place) = self.treatment
             && let Some(masked) = masked_urls(text, place.hides_queries())
         {
             return Tree {
@@ -142,6 +147,7 @@ impl Reader<'_> {
     fn element(self) -> Self {
         let treatment = match self.treatment {
             Treatment::HideValues | Treatment::DriverConfig => Treatment::Hide,
+            Treatment::Names(place) => Treatment::Show(place),
             other => other,
         };
         // Paths by field name lead to nothing in a list.
@@ -160,10 +166,12 @@ impl Reader<'_> {
         let treatment = match self.treatment {
             Treatment::Show(place) => match rule(place, name) {
                 Rule::Enter(place) => Treatment::Show(place),
+                Rule::Names(place) => Treatment::Names(place),
                 Rule::Whole => Treatment::Hide,
                 Rule::Values => Treatment::HideValues,
                 Rule::DriverConfig => Treatment::DriverConfig,
             },
+            Treatment::Names(place) => Treatment::Show(place),
             Treatment::DriverConfig if matches!(name, "image" | "ports") => {
                 Treatment::Show(Place::Elsewhere)
             }
@@ -201,7 +209,16 @@ impl<'de> Visitor<'de> for Reader<'_> {
     }
 
     fn visit_bool<E>(self, yes: bool) -> Result<Tree, E> {
-        Ok(self.scalar(Kind::Boolean, &[u8::from(yes)], Value::Boolean(yes)))
+        let shown = match self.treatment {
+            // `Env` of an identity or of a Vault block says whether there is a variable, not which.
+            Treatment::HideValues | Treatment::DriverConfig => Treatment::Clear,
+            other => other,
+        };
+        let reader = Self {
+            treatment: shown,
+            ..self
+        };
+        Ok(reader.scalar(Kind::Boolean, &[u8::from(yes)], Value::Boolean(yes)))
     }
 
     fn visit_i64<E>(self, number: i64) -> Result<Tree, E> {

@@ -373,4 +373,6 @@ fn unproven(from: RaftIndex, to: Option<RaftIndex>) -> Output {
 }
 
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
 mod tests;

@@ -75,7 +75,8 @@ impl Mark {
         match self {
             Self::Nothing | Self::Taken(_) => false,
             Self::From(from) => index > *from,
-            Self::After(after) => index.0 > after.0.saturating_add(1),
+            // The index that follows directly can have lost one of its lines.
+            Self::After(after) => index > *after,
         }
     }
 

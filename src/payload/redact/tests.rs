@@ -88,6 +88,19 @@ fn secrets_go_and_keys_stay() {
             r#"{"Metadata":{"Lock":{"ID":"hunter2","TTL":"30s"},"Path":"a/b"}}"#,
             r#"{"Metadata":{"Lock":{"ID":"[REDACTED]","TTL":"30s"},"Path":"a/b"}}"#,
         ),
+        (
+            r#"{"Job":{"TaskGroups":[{"Services":[{"Connect":{"Gateway":{"Ingress":{"Listeners":[{"Services":[{"RequestHeaders":{"Add":{"Authorization":"hunter2"},"Set":{"X-Key":"hunter2"},"Remove":["X-Old"]}}]}]}}}}]}]}}"#,
+            r#"{"Job":{"TaskGroups":[{"Services":[{"Connect":{"Gateway":{"Ingress":{"Listeners":[{"Services":[{"RequestHeaders":{"Add":{"Authorization":"[REDACTED]"},"Remove":["X-Old"],"Set":{"X-Key":"[REDACTED]"}}}]}]}}}}]}]}}"#,
+        ),
+        // Servers before 1.9.7 send it in clear.
+        (
+            r#"{"AuthMethod":{"Config":{"OIDCClientID":"id","OIDCClientSecret":"hunter2","OIDCClientAssertion":{"ClientSecret":"hunter2","PrivateKey":{"PemKey":"hunter2","KeyID":"k"}}}}}"#,
+            r#"{"AuthMethod":{"Config":{"OIDCClientAssertion":{"ClientSecret":"[REDACTED]","PrivateKey":{"KeyID":"k","PemKey":"[REDACTED]"}},"OIDCClientID":"id","OIDCClientSecret":"[REDACTED]"}}}"#,
+        ),
+        (
+            r#"{"ACLToken":{"AccessorID":"a","SecretID":"hunter2"}}"#,
+            r#"{"ACLToken":{"AccessorID":"a","SecretID":"[REDACTED]"}}"#,
+        ),
         // A job inside something else, and secrets that are not there.
         (
             r#"{"Allocation":{"Job":{"Env":{"PW":"hunter2"}}}}"#,
@@ -112,6 +125,67 @@ fn secrets_go_and_keys_stay() {
     }
 }
 
+/// Fields that only look like those with secrets say something.
+#[test]
+fn what_is_no_secret_stays() {
+    for json in [
+        r#"{"Job":{"TaskGroups":[{"Tasks":[{"Identity":{"Env":true,"File":false},"Vault":{"Env":false}}]}]}}"#,
+        r#"{"Job":{"ParameterizedJob":{"MetaRequired":["a"],"Payload":"required"}}}"#,
+        r#"{"Job":{"Meta":{"Config":"a","EmbeddedTmpl":"b","Env":"c"},"TaskGroups":[{"Services":[{"CanaryMeta":{"Env":"c"}}]}]}}"#,
+    ] {
+        assert_eq!(redacted(json), json);
+    }
+}
+
+/// A failed download by SSH quotes `git@github.com:...` with the private key among its options.
+#[test]
+fn the_query_of_an_artifact_source_is_masked_without_a_scheme_too() {
+    for (json, expected) in [
+        (
+            r#"{"Allocation":{"TaskStates":{"t":{"Events":[{"DisplayMessage":"failed to download artifact \"git@github.com:o/r.git?sshkey=hunter2&depth=1\": exit status 1, why?"}]}}}}"#,
+            r#"{"Allocation":{"TaskStates":{"t":{"Events":[{"DisplayMessage":"failed to download artifact \"git@github.com:o/r.git?[REDACTED]\": exit status 1, why?"}]}}}}"#,
+        ),
+        (
+            r#"{"Job":{"Artifacts":[{"GetterSource":"s3.amazonaws.com/b/k?aws_access_key_secret=hunter2"}]}}"#,
+            r#"{"Job":{"Artifacts":[{"GetterSource":"s3.amazonaws.com/b/k?[REDACTED]"}]}}"#,
+        ),
+    ] {
+        assert_eq!(redacted(json), expected);
+    }
+}
+
+/// Tasks and volumes are named by users, and their names are keys.
+#[test]
+fn a_name_that_is_a_rule_elsewhere_opens_no_hole() {
+    for name in ["Meta", "Job", "TaskStates", "Events"] {
+        let states = |query: &str| {
+            format!(
+                r#"{{"Allocation":{{"TaskStates":{{"{name}":{{"Events":[{{"DisplayMessage":"http://h/x?{query}"}}]}}}}}}}}"#
+            )
+        };
+        assert_eq!(redacted(&states("sig=hunter2")), states("[REDACTED]"));
+    }
+    for name in ["Meta", "Checks", "Artifacts", "Env"] {
+        let volumes = |flags: &str| {
+            format!(
+                r#"{{"Job":{{"TaskGroups":[{{"Volumes":{{"{name}":{{"MountOptions":{{"FSType":"cifs","MountFlags":{flags}}}}}}}}}]}}}}"#
+            )
+        };
+        assert_eq!(
+            redacted(&volumes(r#"["password=hunter2"]"#)),
+            volumes(r#""[REDACTED]""#)
+        );
+    }
+}
+
+#[test]
+fn a_payload_that_is_no_object_is_masked_too() {
+    assert_eq!(
+        redacted(r#"["http://u:hunter2@h"]"#),
+        r#"["http://[REDACTED]@h"]"#
+    );
+}
+
 #[test]
 fn user_information_of_urls_is_masked_whole() {
     for (text, expected) in [
@@ -126,6 +200,13 @@ fn user_information_of_urls_is_masked_whole() {
         ),
         ("://@", "://[REDACTED]@"),
         ("s3://k:ö@h/ü", "s3://[REDACTED]@h/ü"),
+        // Passwords that ought to have been encoded, and that Nomad then quotes as an invalid port.
+        ("http://u:p/s@h/x", "http://[REDACTED]@h/x"),
+        ("http://u:p?s@h/x", "http://[REDACTED]@h/x"),
+        ("http://u:p#s@h/x", "http://[REDACTED]@h/x"),
+        ("http://h:80/@scope/pkg", "http://h:80/@scope/pkg"),
+        ("http://[::1]:80/@scope", "http://[::1]:80/@scope"),
+        ("http://[::1]/@scope", "http://[::1]/@scope"),
     ] {
         assert_eq!(
             masked_urls(text, false).as_deref().unwrap_or(text),

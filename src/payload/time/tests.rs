@@ -214,6 +214,38 @@ fn a_time_far_ahead_of_the_clock_is_ignored() {
 }
 
 #[test]
+fn times_at_the_ends_of_their_range_are_no_trouble() {
+    let node = |time: &str| {
+        event(
+            "Node",
+            "NodeStreamEvent",
+            &format!(r#"{{"Node":{{"Events":[{{"Timestamp":"{time}"}}]}}}}"#),
+        )
+    };
+    for at in [i64::MIN, -1, 0, NOW, i64::MAX] {
+        for live in [false, true] {
+            let mut dating = Dating::default();
+            let _ = date(&mut dating, &[evaluation(NOW)], at, live);
+            let _ = date(&mut dating, &[evaluation(i64::MAX)], at, live);
+            let _ = date(&mut dating, &[evaluation(1)], at, live);
+            for time in [
+                "1677-09-22T00:00:00Z",
+                "1700-01-01T00:00:00Z",
+                "2262-04-11T23:47:16Z",
+            ] {
+                let _ = date(&mut dating, &[node(time)], at, live);
+            }
+        }
+    }
+    // Before 1970 is no time at all, as with the servers' own times.
+    let mut dating = Dating::default();
+    assert_eq!(
+        date(&mut dating, &[node("1700-01-01T00:00:00Z")], NOW, false),
+        [(NOW, Receipt)]
+    );
+}
+
+#[test]
 fn node_times_do_not_move_the_newest() {
     let mut dating = Dating::default();
     let node = event(

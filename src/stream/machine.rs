@@ -26,6 +26,9 @@ pub(crate) const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 /// The longest pause after the first failure; it doubles with each further one.
 pub(crate) const BACKOFF_BASE: Duration = Duration::from_millis(500);
 
+/// Cause of a gap that is suspected, since nothing shows the opposite.
+pub(crate) const UNPROVEN: &str = "unproven";
+
 /// What can happen.
 pub(crate) enum Input {
     /// The source starts.
@@ -386,7 +389,7 @@ fn unproven(from: RaftIndex, to: Option<RaftIndex>) -> Output {
     Output::Gap(Gap {
         from,
         to,
-        cause: "unproven",
+        cause: UNPROVEN,
     })
 }
 

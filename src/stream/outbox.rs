@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Item;
+use super::machine::UNPROVEN;
 use super::notice::{Gap, Notice, NoticeKind, Status};
 use crate::event::{Batch, BatchId, Event, RaftIndex};
 use crate::position::{Delivery, Ledger, Positions};
@@ -63,7 +64,12 @@ impl Pending {
                 from: old.from.min(new.from),
                 // A gap whose end is not known makes the end of both unknown.
                 to: old.to.zip(new.to).map(|(old, new)| old.max(new)),
-                cause: new.cause,
+                // What is suspected may be more than what was seen to be discarded.
+                cause: if old.cause == UNPROVEN {
+                    old.cause
+                } else {
+                    new.cause
+                },
             };
             notice.index = notice.index.max(waiting.index);
         }
@@ -183,6 +189,10 @@ impl Outbox {
     pub(super) fn resolve(&self, id: BatchId, delivery: Delivery) {
         let (lost, index) = {
             let mut state = self.lock();
+            if state.queue.front().is_some_and(|next| next.id <= id) {
+                // Nobody has it yet, so nobody can answer for it (NE-3).
+                return;
+            }
             let before = state.ledger.rejected_events();
             state.ledger.resolve(id, delivery);
             let positions = state.ledger.positions();
@@ -249,5 +259,58 @@ impl State {
         if let Some(reader) = self.reader.take() {
             reader.wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(outbox: &Outbox, index: u64) {
+        outbox.push_batch(RaftIndex(index), Vec::new(), 10);
+    }
+
+    #[test]
+    fn an_answer_to_what_was_not_taken_yet_upsets_no_count() {
+        let outbox = Outbox::new();
+        batch(&outbox, 5);
+        batch(&outbox, 7);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(matches!(
+            outbox.poll_item(&mut cx),
+            Poll::Ready(Some(Item::Batch(batch))) if batch.id == BatchId(1)
+        ));
+        outbox.resolve(BatchId(2), Delivery::Delivered);
+        outbox.resolve(BatchId(3), Delivery::Delivered);
+        assert_eq!(outbox.unanswered(), 1);
+        outbox.resolve(BatchId(1), Delivery::Delivered);
+        assert_eq!(outbox.unanswered(), 0);
+        assert_eq!(outbox.positions().acknowledged, RaftIndex(5));
+    }
+
+    #[test]
+    fn merged_gaps_keep_the_graver_cause() {
+        let gap = |from: u64, to: Option<u64>, cause| Notice {
+            at: 0,
+            index: RaftIndex(to.unwrap_or(from)),
+            kind: NoticeKind::Gap(Gap {
+                from: RaftIndex(from),
+                to: to.map(RaftIndex),
+                cause,
+            }),
+        };
+        let mut pending = Pending::default();
+        pending.push(gap(7, Some(12), "unproven"));
+        pending.push(gap(13, Some(13), "line_discarded"));
+        assert_eq!(pending.0, [gap(7, Some(13), "unproven")]);
+        pending.push(gap(5, None, "line_discarded"));
+        let NoticeKind::Gap(merged) = &pending.0[0].kind else {
+            panic!("{pending:?}")
+        };
+        assert_eq!(
+            (merged.from, merged.to, merged.cause),
+            (RaftIndex(5), None, "unproven")
+        );
+        assert_eq!(pending.0[0].index, RaftIndex(13));
     }
 }

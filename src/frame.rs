@@ -1,7 +1,11 @@
 //! Lines from bytes, bounded: NDJSON as it comes off the wire.
 //!
-//! Pure. A line that is too long is discarded while it is read, so memory never holds more than the limit and a few
-//! kilobytes of its edges, from which its index may be recovered.
+//! Pure. A line that is too long is discarded while it is read, but for a few kilobytes of its edges, from which its index may
+//! be recovered; so memory is bounded by the limit, twice while a line grows and once more when it is complete.
+//!
+//! `Debug` shows lengths, never a byte of a line.
+
+use std::fmt;
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -12,7 +16,7 @@ pub const EDGE_BYTES: usize = 4 * 1024;
 pub const MAX_ERROR_TEXT_BYTES: usize = 256;
 
 /// What a stream of bytes was cut into.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Frame {
     /// A line without its newline. Never empty: blank lines are passed over.
     Line(Bytes),
@@ -21,7 +25,7 @@ pub enum Frame {
 }
 
 /// What is known of a discarded line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct TooLong {
     /// Its length, without the newline.
     pub bytes: u64,
@@ -43,7 +47,6 @@ pub enum Remainder {
 }
 
 /// Cuts chunks of bytes into lines.
-#[derive(Debug)]
 pub struct Splitter {
     limit: usize,
     /// Received and not looked at yet.
@@ -52,7 +55,6 @@ pub struct Splitter {
 }
 
 /// The line that is being read.
-#[derive(Debug)]
 enum Partial {
     Within(BytesMut),
     Beyond {
@@ -192,6 +194,37 @@ fn trim(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(line) => f.debug_tuple("Line").field(&line.len()).finish(),
+            Self::TooLong(line) => line.fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for TooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TooLong")
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Splitter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = match &self.line {
+            Partial::Within(line) => line.len() as u64,
+            Partial::Beyond { bytes, .. } => *bytes,
+        };
+        f.debug_struct("Splitter")
+            .field("limit", &self.limit)
+            .field("chunk_bytes", &self.chunk.len())
+            .field("line_bytes", &bytes)
+            .finish()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -249,6 +282,26 @@ mod tests {
             assert_eq!(frames[1], line("{}"));
             assert_eq!(rest, Remainder::Nothing);
         }
+    }
+
+    #[test]
+    fn debug_output_shows_nothing_of_a_line() {
+        let mut splitter = Splitter::new(10);
+        splitter.push(Bytes::from_static(b"{hunter2}\n{hunter2hunter2}\n{hunte"));
+        let mut shown = String::new();
+        while let Some(frame) = splitter.next_frame() {
+            shown += &format!("{frame:?} {splitter:?}");
+        }
+        shown += &format!("{splitter:?}");
+        let bytes = format!("{:?}", b"hunte");
+        assert!(
+            !shown.contains("hunte") && !shown.contains(bytes.trim_matches(['[', ']'])),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("Line(9)") && shown.contains("TooLong"),
+            "{shown}"
+        );
     }
 
     #[test]

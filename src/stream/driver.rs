@@ -176,10 +176,14 @@ impl Driver {
                         }
                     };
                     last_byte = self.clock.now();
-                    let live = self.liveness.bytes(last_byte);
+                    // Of all lines of the chunk, also of one that will have to wait for room.
+                    let received = Received {
+                        at: now_nanos(),
+                        live: self.liveness.bytes(last_byte),
+                    };
                     splitter.push(data);
                     while let Some(frame) = splitter.next_frame() {
-                        self.frame(frame, live).await;
+                        self.frame(frame, received).await;
                         if self.next.is_some() {
                             return;
                         }
@@ -198,7 +202,7 @@ impl Driver {
         }
     }
 
-    async fn frame(&mut self, frame: Frame, live: bool) {
+    async fn frame(&mut self, frame: Frame, received: Received) {
         self.outbox.note_line(Instant::now());
         let text = match frame {
             Frame::Line(text) => text,
@@ -215,10 +219,6 @@ impl Driver {
                     self.outbox.note_read(batch.index);
                 }
                 let bytes = text.len();
-                let received = Received {
-                    at: now_nanos(),
-                    live,
-                };
                 let outputs = self.machine.step(self.clock.now(), Input::Line(line, text));
                 self.perform(outputs, bytes, received);
             }

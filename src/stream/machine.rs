@@ -3,6 +3,7 @@
 //! A pure state machine. No clock (moments come in as durations since any fixed point), no I/O, no random numbers; the driver
 //! does all of that. What Nomad does is from `nomad/stream/event_broker.go` and from real servers of 1.11 and 2.0.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,8 +26,10 @@ pub(crate) const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 /// The longest pause after the first failure; it doubles with each further one.
 pub(crate) const BACKOFF_BASE: Duration = Duration::from_millis(500);
 
+/// Cause of a gap that is suspected, since nothing shows the opposite.
+pub(crate) const UNPROVEN: &str = "unproven";
+
 /// What can happen.
-#[derive(Debug)]
 pub(crate) enum Input {
     /// The source starts.
     Begin,
@@ -40,6 +43,24 @@ pub(crate) enum Input {
     Ended(Error),
     /// The moment of [`Machine::deadline`] has come.
     Deadline,
+}
+
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Begin => f.write_str("Begin"),
+            Self::Accepted => f.write_str("Accepted"),
+            // The text is not to be shown.
+            Self::Line(line, text) => f
+                .debug_tuple("Line")
+                .field(line)
+                .field(&text.len())
+                .finish(),
+            Self::Discarded(index) => f.debug_tuple("Discarded").field(index).finish(),
+            Self::Ended(error) => f.debug_tuple("Ended").field(error).finish(),
+            Self::Deadline => f.write_str("Deadline"),
+        }
+    }
 }
 
 /// What to do about it, in this order.
@@ -368,7 +389,7 @@ fn unproven(from: RaftIndex, to: Option<RaftIndex>) -> Output {
     Output::Gap(Gap {
         from,
         to,
-        cause: "unproven",
+        cause: UNPROVEN,
     })
 }
 

@@ -4,6 +4,8 @@
 //! begins wherever it can without a word. So the index alone says little: only an event that was taken there, and comes again,
 //! proves that nothing is missing. Where in doubt events are repeated, never dropped.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use crate::envelope::{self, Envelope, Line, RawEvent};
@@ -24,7 +26,6 @@ pub(crate) enum Mark {
 }
 
 /// The newest index of which lines were taken.
-#[derive(Debug)]
 pub(crate) struct Taken {
     index: RaftIndex,
     /// Proofs of what was taken there through earlier connections. Only these can show that a stream is continued.
@@ -148,6 +149,15 @@ impl Taken {
                 self.fresh.add(Proof::of(key, batch.index.0, event));
             }
         }
+    }
+}
+
+impl fmt::Debug for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the latest line, which is not to be shown.
+        f.debug_struct("Taken")
+            .field("index", &self.index)
+            .finish_non_exhaustive()
     }
 }
 

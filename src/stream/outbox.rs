@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Item;
+use super::machine::UNPROVEN;
 use super::notice::{Gap, Notice, NoticeKind, Status};
 use crate::event::{Batch, BatchId, Event, RaftIndex};
 use crate::position::{Delivery, Ledger, Positions};
@@ -65,7 +66,12 @@ impl Pending {
                 from: old.from.min(new.from),
                 // A gap whose end is not known makes the end of both unknown.
                 to: old.to.zip(new.to).map(|(old, new)| old.max(new)),
-                cause: new.cause,
+                // What is suspected may be more than what was seen to be discarded.
+                cause: if old.cause == UNPROVEN {
+                    old.cause
+                } else {
+                    new.cause
+                },
             };
             notice.index = notice.index.max(waiting.index);
         }
@@ -112,25 +118,26 @@ impl Outbox {
     pub(super) fn push_batch(&self, index: RaftIndex, events: Vec<Event>, line_bytes: usize) {
         // What the events take besides their text counts too: it is a third of a short line.
         let text_bytes = line_bytes + events.len() * size_of::<Event>();
-        let mut state = self.lock();
-        let id = state.ledger.admit(index, text_bytes, events.len());
-        state.queue.push_back(Batch {
-            id,
-            index,
-            events,
-            text_bytes,
+        self.tell(|state| {
+            let id = state.ledger.admit(index, text_bytes, events.len());
+            state.queue.push_back(Batch {
+                id,
+                index,
+                events,
+                text_bytes,
+            });
+            self.gauge(&state.ledger);
         });
-        state.wake();
     }
 
     pub(super) fn push_notice(&self, notice: Notice) {
-        let mut state = self.lock();
-        state.notices.push(notice);
-        state.wake();
+        self.tell(|state| state.notices.push(notice));
     }
 
     pub(super) fn note_read(&self, index: RaftIndex) {
-        self.lock().ledger.note_read(index);
+        let mut state = self.lock();
+        state.ledger.note_read(index);
+        self.gauge(&state.ledger);
     }
 
     pub(super) fn note_line(&self, now: Instant) {
@@ -158,9 +165,24 @@ impl Outbox {
 
     /// Ends the stream: nothing will be pushed any more.
     pub(super) fn end(&self) {
-        let mut state = self.lock();
-        state.ended = true;
-        state.wake();
+        self.tell(|state| state.ended = true);
+    }
+
+    /// Changes the state, then wakes whoever waits for an item: without the lock, since a waker may do anything.
+    fn tell(&self, change: impl FnOnce(&mut State)) {
+        let reader = {
+            let mut state = self.lock();
+            change(&mut state);
+            state.reader.take()
+        };
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    fn gauge(&self, ledger: &Ledger) {
+        self.telemetry
+            .positions(ledger.positions(), ledger.outstanding_bytes());
     }
 
     /// The next item, notices first.
@@ -173,6 +195,7 @@ impl Outbox {
             state.ledger.emitted(batch.index);
             state.counts.events += batch.events.len() as u64;
             self.telemetry.emitted(batch.events.len() as u64);
+            self.gauge(&state.ledger);
             return Poll::Ready(Some(Item::Batch(batch)));
         }
         if state.ended {
@@ -185,15 +208,16 @@ impl Outbox {
     pub(super) fn resolve(&self, id: BatchId, delivery: Delivery) {
         let (lost, index) = {
             let mut state = self.lock();
-            if state.sealed {
+            // Nobody has what is queued, so nobody can answer for it (NE-3).
+            let not_handed_out = state.queue.front().is_some_and(|next| next.id <= id);
+            if state.sealed || not_handed_out {
                 return;
             }
             let before = state.ledger.rejected_events();
             state.ledger.resolve(id, delivery);
-            let positions = state.ledger.positions();
-            self.telemetry
-                .positions(positions, state.ledger.outstanding_bytes());
-            (state.ledger.rejected_events() - before, positions.emitted)
+            self.gauge(&state.ledger);
+            let lost = state.ledger.rejected_events() - before;
+            (lost, state.ledger.positions().emitted)
         };
         if lost > 0 {
             self.telemetry.rejected(lost, index);
@@ -251,10 +275,141 @@ impl Outbox {
     }
 }
 
-impl State {
-    fn wake(&mut self) {
-        if let Some(reader) = self.reader.take() {
-            reader.wake();
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::task::Wake;
+
+    use metrics::{
+        Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+    };
+
+    use super::*;
+
+    fn batch(outbox: &Outbox, index: u64) {
+        outbox.push_batch(RaftIndex(index), Vec::new(), 10);
+    }
+
+    #[test]
+    fn an_answer_to_what_was_not_taken_yet_upsets_no_count() {
+        let outbox = Outbox::new();
+        batch(&outbox, 5);
+        batch(&outbox, 7);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(matches!(
+            outbox.poll_item(&mut cx),
+            Poll::Ready(Some(Item::Batch(batch))) if batch.id == BatchId(1)
+        ));
+        outbox.resolve(BatchId(2), Delivery::Delivered);
+        outbox.resolve(BatchId(3), Delivery::Delivered);
+        assert_eq!(outbox.unanswered(), 1);
+        outbox.resolve(BatchId(1), Delivery::Delivered);
+        assert_eq!(outbox.unanswered(), 0);
+        assert_eq!(outbox.positions().acknowledged, RaftIndex(5));
+    }
+
+    /// The gauges of one source, by name and label.
+    #[derive(Debug, Default)]
+    struct Gauges(Mutex<HashMap<String, Arc<AtomicU64>>>);
+
+    impl Gauges {
+        fn get(&self, name: &str) -> f64 {
+            let gauges = self.0.lock().unwrap();
+            f64::from_bits(gauges[name].load(Ordering::Relaxed))
         }
+    }
+
+    impl Recorder for Gauges {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+            Counter::noop()
+        }
+
+        fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+            let label: String = key
+                .labels()
+                .map(|label| format!(" {}", label.value()))
+                .collect();
+            let gauge = Arc::<AtomicU64>::default();
+            let name = format!("{}{label}", key.name());
+            self.0.lock().unwrap().insert(name, Arc::clone(&gauge));
+            Gauge::from_arc(gauge)
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    #[test]
+    fn the_gauges_tell_of_a_host_that_answers_nothing() {
+        let gauges = Gauges::default();
+        let outbox = metrics::with_local_recorder(&gauges, Outbox::new);
+        batch(&outbox, 5);
+        assert_eq!(gauges.get("nomad_events_index read"), 5.0);
+        assert_eq!(gauges.get("nomad_events_queued_bytes"), 10.0);
+        let _ = outbox.poll_item(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(gauges.get("nomad_events_index emitted"), 5.0);
+        outbox.note_read(RaftIndex(9));
+        assert_eq!(gauges.get("nomad_events_index read"), 9.0);
+        assert_eq!(gauges.get("nomad_events_index acknowledged"), 0.0);
+    }
+
+    #[test]
+    fn a_waker_may_ask_at_once() {
+        struct Asks(Arc<Outbox>);
+        impl Wake for Asks {
+            fn wake(self: Arc<Self>) {
+                let _ = self.0.poll_item(&mut Context::from_waker(Waker::noop()));
+            }
+        }
+        let (done, waited) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let outbox = Outbox::new();
+            let waker = Waker::from(Arc::new(Asks(Arc::clone(&outbox))));
+            for push in [(|outbox| batch(outbox, 5)) as fn(&Outbox), |outbox| {
+                outbox.end()
+            }] {
+                assert!(
+                    outbox
+                        .poll_item(&mut Context::from_waker(&waker))
+                        .is_pending()
+                );
+                push(&outbox);
+            }
+            let _ = done.send(outbox.positions().emitted);
+        });
+        let emitted = waited.recv_timeout(std::time::Duration::from_secs(20));
+        assert_eq!(emitted, Ok(RaftIndex(5)), "locked while it wakes");
+    }
+
+    #[test]
+    fn merged_gaps_keep_the_graver_cause() {
+        let gap = |from: u64, to: Option<u64>, cause| Notice {
+            at: 0,
+            index: RaftIndex(to.unwrap_or(from)),
+            kind: NoticeKind::Gap(Gap {
+                from: RaftIndex(from),
+                to: to.map(RaftIndex),
+                cause,
+            }),
+        };
+        let mut pending = Pending::default();
+        pending.push(gap(7, Some(12), "unproven"));
+        pending.push(gap(13, Some(13), "line_discarded"));
+        assert_eq!(pending.0, [gap(7, Some(13), "unproven")]);
+        pending.push(gap(5, None, "line_discarded"));
+        let NoticeKind::Gap(merged) = &pending.0[0].kind else {
+            panic!("{pending:?}")
+        };
+        assert_eq!(
+            (merged.from, merged.to, merged.cause),
+            (RaftIndex(5), None, "unproven")
+        );
+        assert_eq!(pending.0[0].index, RaftIndex(13));
     }
 }

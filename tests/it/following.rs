@@ -280,6 +280,35 @@ async fn a_full_queue_stops_the_reading_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn what_waits_for_room_was_received_before_it_waited() {
+    let service = |index| {
+        BatchText::new(index).event(
+            EventText::new("Service", "ServiceRegistration", "s").payload(r#"{"Service":{}}"#),
+        )
+    };
+    let fake = fake_with([]).await;
+    fake.append_batch(&service(5)).unwrap();
+    let mut follower = Follower::of(&fake, r#"{"queue_bytes": 1}"#);
+    follower.hold_answers();
+    follower.until_batches(1).await;
+    // The second line comes while the queue is full of the first.
+    let appended = tokio::time::Instant::now();
+    fake.append_batch(&service(6)).unwrap();
+    follower
+        .until(|follower| {
+            let since = appended.elapsed().as_secs_f64();
+            let quiet = follower.status().seconds_since_last_line;
+            quiet.is_some_and(|quiet| quiet < since)
+        })
+        .await;
+    let full = jiff::Timestamp::now().as_nanosecond();
+    follower.answer_held(Delivery::Delivered);
+    follower.until_events(2).await;
+    let received = i128::from(follower.event(1).time.nanos);
+    assert!(received < full, "{} ns late", received - full);
+}
+
+#[tokio::test]
 async fn a_line_larger_than_the_queue_is_admitted_alone() {
     let fake = fake_with([]).await;
     for index in 1..=3 {

@@ -342,6 +342,17 @@ fn start_at_latest_drops_the_mark_itself() {
 }
 
 #[test]
+fn debug_output_shows_nothing_of_a_line() {
+    let mut lab = Lab::new(Mark::Nothing);
+    lab.step(Input::Begin);
+    lab.step(Input::Accepted);
+    lab.line(5, &["hunter2"]);
+    let input = Input::Line(Line::Heartbeat, Bytes::from_static(b"hunter2"));
+    let shown = format!("{:?} {input:?}", lab.machine);
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
 fn a_discarded_line_is_a_gap_of_its_index() {
     let mut lab = Lab::resumed_at_seven();
     lab.beat();

@@ -106,6 +106,10 @@ impl Follower {
         self.acknowledger.status()
     }
 
+    pub(super) fn event(&self, place: usize) -> &Event {
+        &self.events[place]
+    }
+
     pub(super) fn indexes(&self) -> Vec<u64> {
         self.events.iter().map(|event| event.index.0).collect()
     }

@@ -253,7 +253,7 @@ impl Outbox {
     pub(super) fn seal(&self) -> usize {
         let mut state = self.lock();
         state.sealed = true;
-        state.ledger.outstanding() - state.queue.len()
+        state.unanswered()
     }
 
     pub(super) fn status(&self, now: Instant) -> Status {
@@ -303,9 +303,9 @@ mod tests {
         ));
         outbox.resolve(BatchId(2), Delivery::Delivered);
         outbox.resolve(BatchId(3), Delivery::Delivered);
-        assert_eq!(outbox.unanswered(), 1);
+        assert_eq!(outbox.lock().unanswered(), 1);
         outbox.resolve(BatchId(1), Delivery::Delivered);
-        assert_eq!(outbox.unanswered(), 0);
+        assert_eq!(outbox.lock().unanswered(), 0);
         assert_eq!(outbox.positions().acknowledged, RaftIndex(5));
     }
 

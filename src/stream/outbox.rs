@@ -275,6 +275,13 @@ impl Outbox {
     }
 }
 
+impl State {
+    /// Batches that the host has taken and not answered.
+    fn unanswered(&self) -> usize {
+        self.ledger.outstanding() - self.queue.len()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;

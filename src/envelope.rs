@@ -10,8 +10,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::event::RaftIndex;
+use crate::event::{Event, Origin, RaftIndex};
 use crate::frame::TooLong;
+use crate::payload::time::EventTime;
 
 /// What a line says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,23 @@ pub struct RawEvent {
     pub(crate) namespace: ByteString,
     pub(crate) filter_keys: Option<Vec<ByteString>>,
     pub(crate) payload: Bytes,
+}
+
+impl RawEvent {
+    /// The event, now that its index and time are known.
+    pub(crate) fn dated(self, index: RaftIndex, time: EventTime) -> Event {
+        Event {
+            topic: self.topic,
+            event_type: self.event_type,
+            key: self.key,
+            namespace: self.namespace,
+            filter_keys: self.filter_keys,
+            index,
+            payload: self.payload,
+            time,
+            origin: Origin::Stream,
+        }
+    }
 }
 
 impl std::fmt::Debug for RawEvent {

@@ -17,7 +17,7 @@ use super::notice::{Connected, Disconnected, LineDiscarded, Notice, NoticeKind, 
 use super::outbox::Outbox;
 use crate::envelope::{self, Envelope, Line};
 use crate::error::{Error, ErrorKind};
-use crate::event::{Event, Origin, RaftIndex};
+use crate::event::{Event, RaftIndex};
 use crate::frame::{Frame, Remainder, Splitter};
 use crate::nomad::{Client, Subscription};
 use crate::options::{Settings, StartAt};
@@ -307,17 +307,7 @@ impl Driver {
             .events
             .into_iter()
             .zip(times)
-            .map(|(raw, time)| Event {
-                topic: raw.topic,
-                event_type: raw.event_type,
-                key: raw.key,
-                namespace: raw.namespace,
-                filter_keys: raw.filter_keys,
-                index: batch.index,
-                payload: raw.payload,
-                time,
-                origin: Origin::Stream,
-            })
+            .map(|(raw, time)| raw.dated(batch.index, time))
             .collect();
         self.outbox.push_batch(batch.index, events, line_bytes);
     }

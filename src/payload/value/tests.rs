@@ -44,22 +44,19 @@ fn recorded() -> Vec<Event> {
     )
     .read_to_end(&mut text)
     .unwrap();
+    let time = event("null").time;
     let mut events = Vec::new();
     for line in text
         .split(|&byte| byte == b'\n')
         .filter(|line| !line.is_empty())
     {
         if let Line::Batch(batch) = envelope::parse(&Bytes::copy_from_slice(line)).unwrap() {
-            events.extend(batch.events.into_iter().map(|raw| Event {
-                topic: raw.topic,
-                event_type: raw.event_type,
-                key: raw.key,
-                namespace: raw.namespace,
-                filter_keys: raw.filter_keys,
-                index: batch.index,
-                payload: raw.payload,
-                ..event("null")
-            }));
+            events.extend(
+                batch
+                    .events
+                    .into_iter()
+                    .map(|raw| raw.dated(batch.index, time)),
+            );
         }
     }
     events

@@ -13,23 +13,14 @@ async fn seen(source: &str, rest: &str, whole: bool) -> Vec<String> {
             continue;
         };
         bench.next += 1;
+        let time = EventTime {
+            nanos: 0,
+            source: TimeSource::Carried,
+        };
         let events = batch
             .events
             .into_iter()
-            .map(|raw| Event {
-                topic: raw.topic,
-                event_type: raw.event_type,
-                key: raw.key,
-                namespace: raw.namespace,
-                filter_keys: raw.filter_keys,
-                index: batch.index,
-                payload: raw.payload,
-                time: EventTime {
-                    nanos: 0,
-                    source: TimeSource::Carried,
-                },
-                origin: Origin::Stream,
-            })
+            .map(|raw| raw.dated(batch.index, time))
             .collect();
         bench.send(Item::Batch(Batch {
             id: BatchId(bench.next),

@@ -184,6 +184,40 @@ async fn a_token_file_is_read_again_at_every_connect() {
     assert!(!format!("{:?}", follower.seen()).contains("-token"));
 }
 
+/// Lets go whoever waits for a pipe, or the runtime would wait for him at its end.
+struct Release(std::path::PathBuf);
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        let _ = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&self.0);
+    }
+}
+
+/// As on a network file system that does not answer.
+#[tokio::test]
+async fn a_token_file_that_does_not_end_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    let made = tokio::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.await.unwrap().success());
+    let _release = Release(path.clone());
+    let fake = fake_with([5]).await;
+    let option = format!(
+        r#"{{"token_file": {:?}, "connect_timeout_secs": 1}}"#,
+        path.display().to_string()
+    );
+    let mut follower = Follower::of(&fake, &option);
+    follower.until_notices("Disconnected", 1).await;
+    let notice = follower.notice("Disconnected");
+    assert!(
+        notice.contains("token_file") && notice.contains("1 s"),
+        "{notice}"
+    );
+}
+
 #[tokio::test]
 async fn a_refusal_that_looks_like_success_is_none() {
     let fake = FakeNomad::builder()

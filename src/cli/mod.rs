@@ -41,6 +41,8 @@ pub fn main() -> ExitCode {
             Command::Demo(args) => demo::run(&args).await,
         }
     });
+    // What still occupies a thread (a name to be resolved, a token file that does not end) is not waited for.
+    runtime.shutdown_background();
     match result {
         Ok(exit) => exit.into(),
         Err(error) => {

@@ -10,6 +10,8 @@ use nomad_events::testing::nomad::{
 use nomad_events::testing::recording::Recording;
 use nomad_events::{Delivery, RaftIndex};
 
+use tokio::io::AsyncBufReadExt as _;
+
 use follower::{Follower, PATIENCE};
 
 fn job(index: u64, payload: &str) -> BatchText {
@@ -216,6 +218,45 @@ async fn a_token_file_that_does_not_end_is_told() {
         notice.contains("token_file") && notice.contains("1 s"),
         "{notice}"
     );
+}
+
+/// NE-8, of the whole process: nothing that has no end is waited for.
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_file_that_does_not_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    let made = tokio::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.await.unwrap().success());
+    let _release = Release(path.clone());
+    let config = folder.path().join("config.toml");
+    let text = format!(
+        "[sources.nomad]\ntype = \"nomad_events\"\ntoken_file = {path:?}\nconnect_timeout_secs = 1\n\
+         [sinks.none]\ntype = \"blackhole\"\ninputs = [\"nomad\"]\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let mut process = tokio::process::Command::new(env!("CARGO_BIN_EXE_nomad-events"))
+        .args(["run", "--config"])
+        .arg(&config)
+        .env_clear()
+        .stdin(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut log = tokio::io::BufReader::new(process.stderr.take().unwrap()).lines();
+    let stopped = tokio::time::timeout(PATIENCE, async {
+        while !log
+            .next_line()
+            .await
+            .unwrap()
+            .unwrap()
+            .contains("not read within")
+        {}
+        let id = rustix::process::Pid::from_raw(process.id().unwrap().try_into().unwrap()).unwrap();
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        process.wait().await.unwrap()
+    });
+    assert!(stopped.await.expect("it does not end").success());
 }
 
 #[tokio::test]

@@ -46,7 +46,8 @@ pub fn main() -> ExitCode {
             Command::Demo(args) => demo::run(&args).await,
         }
     });
-    // Not dropped: that would wait for a write to a pipe that nobody reads.
+    // What still occupies a thread is not waited for: a write to a pipe that nobody reads, a name to be resolved, a token
+    // file that does not end.
     runtime.shutdown_background();
     match result {
         Ok(exit) => exit.into(),

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use hyper::body::Incoming;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::error::{Error, ErrorKind};
@@ -27,6 +28,9 @@ const MAX_TOKEN_FILE_BYTES: u64 = 16 * 1024;
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     settings: Arc<Settings>,
+    /// Held by whoever reads the token file: a file system that does not answer keeps one thread waiting, not one for each
+    /// attempt.
+    reading: Arc<Semaphore>,
 }
 
 /// An accepted subscription: the body of the answer, and the connection that it comes through.
@@ -38,7 +42,10 @@ pub(crate) struct Subscription {
 
 impl Client {
     pub(crate) fn new(settings: Arc<Settings>) -> Self {
-        Self { settings }
+        Self {
+            settings,
+            reading: Arc::new(Semaphore::new(1)),
+        }
     }
 
     /// Subscribes from `index` on, inclusive. Returns when the head of the answer is there, and says 200.
@@ -110,9 +117,16 @@ impl Client {
         let Some(url) = self.url(endpoint) else {
             return Err(Error::new(ErrorKind::Connect, "there is no such address"));
         };
-        let token = self.token().await?;
-        let request = request::get(url, target, token.as_ref())?;
         let limit = self.settings.connect_timeout;
+        let token = tokio::time::timeout(limit, self.token())
+            .await
+            .unwrap_or_else(|_| {
+                Err(Error::new(
+                    ErrorKind::TokenFile,
+                    format!("not read within {} s", limit.as_secs()),
+                ))
+            })?;
+        let request = request::get(url, target, token.as_ref())?;
         tokio::time::timeout(limit, connection::send(url, request))
             .await
             .unwrap_or_else(|_| {
@@ -135,7 +149,12 @@ impl Client {
             Token::File(path) => {
                 let shown = path.display().to_string();
                 let path = path.clone();
-                let text = tokio::task::spawn_blocking(move || read_bounded(&path))
+                let alone = Arc::clone(&self.reading).acquire_owned().await;
+                let read = move || {
+                    let _alone = alone;
+                    read_bounded(&path)
+                };
+                let text = tokio::task::spawn_blocking(read)
                     .await
                     .unwrap_or_else(|error| Err(std::io::Error::other(error)))
                     .map_err(|error| {

@@ -10,6 +10,8 @@ use nomad_events::testing::nomad::{
 use nomad_events::testing::recording::Recording;
 use nomad_events::{Delivery, RaftIndex};
 
+use tokio::io::AsyncBufReadExt as _;
+
 use follower::{Follower, PATIENCE};
 
 fn job(index: u64, payload: &str) -> BatchText {
@@ -182,6 +184,79 @@ async fn a_token_file_is_read_again_at_every_connect() {
     fake.append_batch(&job(6, "b")).unwrap();
     follower.until_events(2).await;
     assert!(!format!("{:?}", follower.seen()).contains("-token"));
+}
+
+/// Lets go whoever waits for a pipe, or the runtime would wait for him at its end.
+struct Release(std::path::PathBuf);
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        let _ = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&self.0);
+    }
+}
+
+/// As on a network file system that does not answer.
+#[tokio::test]
+async fn a_token_file_that_does_not_end_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    let made = tokio::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.await.unwrap().success());
+    let _release = Release(path.clone());
+    let fake = fake_with([5]).await;
+    let option = format!(
+        r#"{{"token_file": {:?}, "connect_timeout_secs": 1}}"#,
+        path.display().to_string()
+    );
+    let mut follower = Follower::of(&fake, &option);
+    follower.until_notices("Disconnected", 1).await;
+    let notice = follower.notice("Disconnected");
+    assert!(
+        notice.contains("token_file") && notice.contains("1 s"),
+        "{notice}"
+    );
+}
+
+/// NE-8, of the whole process: nothing that has no end is waited for.
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_file_that_does_not_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    let made = tokio::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.await.unwrap().success());
+    let _release = Release(path.clone());
+    let config = folder.path().join("config.toml");
+    let text = format!(
+        "[sources.nomad]\ntype = \"nomad_events\"\ntoken_file = {path:?}\nconnect_timeout_secs = 1\n\
+         [sinks.none]\ntype = \"blackhole\"\ninputs = [\"nomad\"]\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let mut process = tokio::process::Command::new(env!("CARGO_BIN_EXE_nomad-events"))
+        .args(["run", "--config"])
+        .arg(&config)
+        .env_clear()
+        .stdin(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut log = tokio::io::BufReader::new(process.stderr.take().unwrap()).lines();
+    let stopped = tokio::time::timeout(PATIENCE, async {
+        while !log
+            .next_line()
+            .await
+            .unwrap()
+            .unwrap()
+            .contains("not read within")
+        {}
+        let id = rustix::process::Pid::from_raw(process.id().unwrap().try_into().unwrap()).unwrap();
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        process.wait().await.unwrap()
+    });
+    assert!(stopped.await.expect("it does not end").success());
 }
 
 #[tokio::test]

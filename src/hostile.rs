@@ -1,0 +1,413 @@
+//! Whatever comes off the wire: nothing panics, nothing is made of half a line, and no secret comes out.
+
+use std::io::Read;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use crate::envelope::{self, Envelope, Line, RawEvent};
+use crate::error::{Error, ErrorKind};
+use crate::event::{Event, Origin, RaftIndex};
+use crate::frame::{Frame, Remainder, Splitter};
+use crate::options::Options;
+use crate::payload::time::{Dating, EventTime, Received, TimeSource};
+use crate::payload::value::Shaper;
+use crate::position::proof::{Proof, ProofKey};
+
+/// Lines of a real server, shortest first, so that cuts fall everywhere and not only in the longest.
+fn recorded() -> Vec<Bytes> {
+    let mut text = Vec::new();
+    flate2::read::GzDecoder::new(
+        &include_bytes!("../tests/fixtures/nomad-1.11.3-events.ndjson.gz")[..],
+    )
+    .read_to_end(&mut text)
+    .unwrap();
+    let mut lines: Vec<Bytes> = text
+        .split(|&byte| byte == b'\n')
+        .filter(|line| line.len() > 2)
+        .map(Bytes::copy_from_slice)
+        .collect();
+    lines.sort_by_key(Bytes::len);
+    lines.truncate(700);
+    lines
+}
+
+/// What is read of a stream that brings these bytes and then ends.
+fn read(bytes: &[u8], chunk: usize) -> (Vec<Frame>, Remainder) {
+    let mut splitter = Splitter::new(1 << 20);
+    let mut frames = Vec::new();
+    for chunk in bytes.chunks(chunk) {
+        splitter.push(Bytes::copy_from_slice(chunk));
+        while let Some(frame) = splitter.next_frame() {
+            frames.push(frame);
+        }
+    }
+    let rest = splitter.finish();
+    (frames, rest)
+}
+
+fn raw(topic: &str, payload: &[u8]) -> RawEvent {
+    RawEvent {
+        topic: ByteString::from(topic),
+        event_type: ByteString::from_static("JobRegistered"),
+        key: ByteString::from_static("k"),
+        namespace: ByteString::from_static("default"),
+        filter_keys: None,
+        payload: Bytes::copy_from_slice(payload),
+    }
+}
+
+fn event(raw: RawEvent, index: RaftIndex, time: EventTime) -> Event {
+    Event {
+        topic: raw.topic,
+        event_type: raw.event_type,
+        key: raw.key,
+        namespace: raw.namespace,
+        filter_keys: raw.filter_keys,
+        index,
+        payload: raw.payload,
+        time,
+        origin: Origin::Stream,
+    }
+}
+
+/// Everything that is done to an event between the wire and a sink.
+fn take(batch: Envelope, received: Received, clear: bool) -> String {
+    let mut dating = Dating::default();
+    let mut shown = String::new();
+    for _ in 0..2 {
+        let times = dating.date(&batch.events, received);
+        for (one, time) in batch.events.iter().cloned().zip(times) {
+            let _ = Proof::of(ProofKey::new(42), batch.index.0, &one);
+            let shaped = Shaper::new(!clear, Some("eu"));
+            shown += &format!("{one:?}");
+            let one = event(one, batch.index, time);
+            shown += &format!("{one:?}");
+            shown += &serde_json::to_string(&shaped.log_event(&one)).unwrap();
+        }
+    }
+    shown
+}
+
+const TOPICS: [&str; 9] = [
+    "Job",
+    "Allocation",
+    "Evaluation",
+    "Deployment",
+    "Node",
+    "Service",
+    "HostVolume",
+    "Variable",
+    "",
+];
+
+/// Pieces of payloads, which put together at random are sometimes JSON and often nearly.
+fn piece() -> impl Strategy<Value = Vec<u8>> {
+    let words = [
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        "\"",
+        "null",
+        "true",
+        "1e999",
+        "-0",
+        "0.5",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "18446744073709551615",
+        "\"ModifyTime\":",
+        "\"SubmitTime\":",
+        "\"StatusUpdatedAt\":",
+        "\"Events\":",
+        "\"Timestamp\":",
+        "\"0001-01-01T00:00:00Z\"",
+        "\"1700-01-01T00:00:00Z\"",
+        "\"2262-04-11T23:47:16.9Z\"",
+        "{\"Job\":",
+        "{\"Allocation\":",
+        "{\"Evaluation\":",
+        "{\"Node\":",
+        "{\"Volume\":",
+        "{\"Metadata\":",
+        "\"Env\":",
+        "\"Config\":",
+        "\"Meta\":",
+        "\"TaskStates\":",
+        "\"Artifacts\":",
+        "\"image\":",
+        "\"http://u:p@h/x?y\"",
+        "\"://\"",
+        "\"://@\"",
+        "\"?\"",
+        "\"\\ud800\"",
+        "\"\\u0000\"",
+        "\u{fffd}",
+        "{\"Index\":5,\"Events\":[{\"Topic\":\"Job\",\"Payload\":",
+        "}]}",
+    ];
+    prop_oneof![
+        8 => proptest::sample::select(words.map(|word| word.as_bytes().to_vec()).to_vec()),
+        1 => proptest::collection::vec(any::<u8>(), 0..8),
+    ]
+}
+
+fn text() -> impl Strategy<Value = Vec<u8>> {
+    proptest::collection::vec(piece(), 0..30).prop_map(|pieces| pieces.concat())
+}
+
+fn moment() -> impl Strategy<Value = i64> {
+    prop_oneof![
+        Just(i64::MIN),
+        Just(i64::MAX),
+        Just(1_795_343_465_120_000_001),
+        any::<i64>(),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Cut anywhere, a line never becomes an event, neither at the end of a stream nor with the next line behind it.
+    #[test]
+    fn a_line_that_is_cut_yields_no_event(which in any::<Index>(), at in any::<Index>(), chunk in 1usize..5000) {
+        use std::sync::LazyLock;
+        static LINES: LazyLock<Vec<Bytes>> = LazyLock::new(recorded);
+        let line = which.get(LINES.as_slice());
+        // Nothing of it, and all of it, are no cuts.
+        let cut = &line[..1 + at.index(line.len() - 1)];
+
+        let (frames, rest) = read(cut, chunk);
+        prop_assert!(frames.is_empty());
+        prop_assert_eq!(rest, Remainder::Cut(cut.len() as u64));
+        prop_assert!(envelope::parse(&Bytes::copy_from_slice(cut)).is_err());
+
+        let (frames, rest) = read(&[cut, b"{}\n", line, b"\n"].concat(), chunk);
+        prop_assert_eq!(rest, Remainder::Nothing);
+        let parsed: Vec<_> = frames.iter().map(|frame| match frame {
+            Frame::Line(line) => envelope::parse(line),
+            Frame::TooLong(_) => panic!("{frame:?}"),
+        }).collect();
+        prop_assert_eq!(parsed.len(), 2);
+        prop_assert!(parsed[0].is_err());
+        prop_assert!(matches!(parsed[1], Ok(Line::Batch(_))));
+    }
+
+    #[test]
+    fn no_line_panics(bytes in text(), at in moment(), live: bool) {
+        let (frames, _) = read(&[&bytes[..], b"\n"].concat(), 7);
+        for frame in frames {
+            if let Frame::Line(line) = frame
+                && let Ok(Line::Batch(batch)) = envelope::parse(&line)
+            {
+                take(batch, Received { at, live }, false);
+            }
+        }
+        let long = crate::frame::TooLong {
+            bytes: 1 << 30,
+            head: Bytes::copy_from_slice(&bytes),
+            tail: Bytes::copy_from_slice(&bytes),
+        };
+        let _ = envelope::index_of_discarded(&long);
+    }
+
+    #[test]
+    fn no_payload_panics(bytes in text(), topic in proptest::sample::select(TOPICS.to_vec()), at in moment(), live: bool) {
+        let batch = Envelope {
+            index: RaftIndex(5),
+            events: vec![raw(topic, &bytes), raw("Evaluation", br#"{"Evaluation":{"ModifyTime":1795343465120000001}}"#)],
+        };
+        take(batch, Received { at, live }, live);
+    }
+}
+
+/// Where design and Nomad's structs have secrets, with `§` for the secret. Each place stands in the recording or in
+/// `nomad/structs` of 1.11.3.
+const PLACES: &[(&str, &str)] = &[
+    (
+        "Job",
+        r#"{"Job":{"TaskGroups":[{"Tasks":[{"Env":{"PW":"§"}}]}]}}"#,
+    ),
+    (
+        "Job",
+        r#"{"Job":{"TaskGroups":[{"Services":[{"Connect":{"SidecarTask":{"Env":{"PW":"§"}}}}]}]}}"#,
+    ),
+    (
+        "Job",
+        r#"{"Job":{"TaskGroups":[{"Services":[{"Connect":{"SidecarTask":{"Config":{"args":["§"]}}}}]}]}}"#,
+    ),
+    (
+        "Job",
+        r#"{"Job":{"TaskGroups":[{"Services":[{"Connect":{"SidecarService":{"Proxy":{"Config":{"x":{"y":"§"}}}}}}]}]}}"#,
+    ),
+    (
+        "Job",
+        r#"{"Job":{"TaskGroups":[{"Services":[{"Connect":{"SidecarService":{"Proxy":{"Upstreams":[{"Config":{"x":"§"}}]}}}}]}]}}"#,
+    ),
+    (
+        "Job",
+        r#"{"Job":{"TaskGroups":[{"Services":[{"Connect":{"Gateway":{"Proxy":{"Config":{"x":"§"}}}}}]}]}}"#,
+    ),
+    (
+        "Job",
+        r#"{"Job":{"TaskGroups":[{"Services":[{"Connect":{"Gateway":{"Ingress":{"Listeners":[{"Services":[{"ResponseHeaders":{"Set":{"x":"§"}}}]}]}}}}]}]}}"#,
+    ),
+    (
+        "Job",
+        r#"{"Job":{"TaskGroups":[{"Tasks":[{"Templates":[{"EmbeddedTmpl":"§"}]}]}]}}"#,
+    ),
+    (
+        "Job",
+        r#"{"Job":{"TaskGroups":[{"Tasks":[{"Config":{"image":"redis","command":"§"}}]}]}}"#,
+    ),
+    (
+        "Job",
+        r#"{"Job":{"TaskGroups":[{"Tasks":[{"Config":{"auth":[{"password":"§"}],"ports":["x"]}}]}]}}"#,
+    ),
+    (
+        "Job",
+        r#"{"Job":{"TaskGroups":[{"Tasks":[{"Config":{"image":"http://me:§@registry/x"}}]}]}}"#,
+    ),
+    (
+        "Job",
+        r#"{"Job":{"TaskGroups":[{"Tasks":[{"Secrets":[{"Config":{"x":"§"},"Env":{"y":"§"}}]}]}]}}"#,
+    ),
+    (
+        "Job",
+        r#"{"Job":{"TaskGroups":[{"Tasks":[{"Artifacts":[{"GetterHeaders":{"Authorization":"§"},"GetterOptions":{"sshkey":"§"}}]}]}]}}"#,
+    ),
+    (
+        "Job",
+        r#"{"Job":{"TaskGroups":[{"Tasks":[{"Artifacts":[{"GetterSource":"https://u:§@h/x?archive=§"}]}]}]}}"#,
+    ),
+    (
+        "Job",
+        r#"{"Job":{"TaskGroups":[{"Tasks":[{"Artifacts":[{"GetterSource":"git@github.com:o/r?sshkey=§"}]}]}]}}"#,
+    ),
+    (
+        "Job",
+        r#"{"Job":{"TaskGroups":[{"Services":[{"Checks":[{"Header":{"Authorization":["§"]},"Body":"§"}]}]}]}}"#,
+    ),
+    (
+        "Job",
+        r#"{"Job":{"TaskGroups":[{"Volumes":{"v":{"MountOptions":{"MountFlags":["§"]}}}}]}}"#,
+    ),
+    (
+        "Job",
+        r#"{"Job":{"Payload":"§","ConsulToken":"§","VaultToken":"§"}}"#,
+    ),
+    (
+        "Allocation",
+        r#"{"Allocation":{"Job":{"TaskGroups":[{"Tasks":[{"Env":{"PW":"§"}}]}]}}}"#,
+    ),
+    (
+        "Allocation",
+        r#"{"Allocation":{"TaskStates":{"t":{"Events":[{"DisplayMessage":"failed \"http://u:§@h/x?sig=§\": no","DownloadError":"git@h:x?sshkey=§","Details":{"download_error":"s3::https://§@h/x"}}]}}}}"#,
+    ),
+    ("HostVolume", r#"{"Volume":{"Parameters":{"p":"§"}}}"#),
+    (
+        "CSIVolume",
+        r#"{"Volume":{"Parameters":{"p":"§"},"Context":{"c":"§"},"Secrets":{"s":"§"},"MountOptions":{"MountFlags":["§"]}}}"#,
+    ),
+    ("Evaluation", r#"{"Evaluation":{"LeaderACL":"§"}}"#),
+    ("Variable", r#"{"Metadata":{"Lock":{"ID":"§"}}}"#),
+    (
+        "ACLAuthMethod",
+        r#"{"AuthMethod":{"Config":{"OIDCClientSecret":"§","OIDCClientAssertion":{"PrivateKey":{"PemKey":"§"}}}}}"#,
+    ),
+    (
+        "Node",
+        r#"{"Node":{"Attributes":{"url":"http://u:§@h/"},"Meta":{"m":"http://§@h/"},"SecretID":"§"}}"#,
+    ),
+    ("Later", r#"{"Later":[{"Deep":{"Url":"x://a:§@b"}}]}"#),
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn no_planted_secret_comes_out(secret in "hunter2[A-Za-z0-9+=_.~!$&*;-]{1,40}", cut in any::<Index>()) {
+        for (topic, payload) in PLACES {
+            let payload = payload.replace('§', &secret);
+            prop_assert!(payload.contains(&secret));
+            let received = Received { at: 1, live: false };
+            let batch = || Envelope { index: RaftIndex(5), events: vec![raw(topic, payload.as_bytes())] };
+            let shown = take(batch(), received, false);
+            prop_assert!(!shown.contains(&secret), "{topic} {payload}: {shown}");
+            // The search finds what is there to be found.
+            prop_assert!(take(batch(), received, true).contains(&secret));
+
+            // Nor out of a line that is no good, wherever that is noticed.
+            let line = format!(r#"{{"Index":5,"Events":[{{"Topic":"{topic}","Key":"k","Payload":{payload}}}]}}"#);
+            let bytes = Bytes::from(line);
+            let whole = format!("{:?}", envelope::parse(&bytes));
+            prop_assert!(!whole.contains(&secret), "{whole}");
+            let cut = bytes.slice(..1 + cut.index(bytes.len() - 1));
+            let error = envelope::parse(&cut).unwrap_err();
+            let (frames, rest) = read(&cut, 100);
+            let bad = format!("{error} {error:?} {frames:?} {rest:?}");
+            prop_assert!(!bad.contains(&secret), "{bad}");
+            let (frames, _) = read(&[&bytes[..], b"\n"].concat(), 100);
+            let framed = format!("{frames:?}");
+            prop_assert!(!framed.contains(&secret), "{framed}");
+        }
+    }
+
+    /// What a user configures as a secret shows nowhere either.
+    #[test]
+    fn no_configured_secret_comes_out(secret in "hunter2[A-Za-z0-9]{1,40}") {
+        let shown = |json: String| {
+            let options: Result<Options, _> = serde_json::from_str(&json);
+            match options {
+                Ok(options) => match options.settings(|_| None) {
+                    Ok(settings) => format!("{settings:?}"),
+                    Err(error) => format!("{error} {error:?}"),
+                },
+                Err(error) => format!("{error} {error:?}"),
+            }
+        };
+        for json in [
+            format!(r#"{{"token":"{secret}"}}"#),
+            format!(r#"{{"token":"{secret} {secret}"}}"#),
+            format!(r#"{{"token":"{secret}","token_file":"/t"}}"#),
+            format!(r#"{{"endpoints":["http://me:{secret}@h:1"]}}"#),
+            format!(r#"{{"endpoints":["http://{secret}@h:1"]}}"#),
+            format!(r#"{{"endpoints":["http://h:1/?token={secret}"]}}"#),
+            format!(r#"{{"endpoints":["http://h:1/#{secret}"]}}"#),
+            format!(r#"{{"endpoints":["http://me:{secret}@"]}}"#),
+            format!(r#"{{"endpoints":["ftp://me:{secret}@h"]}}"#),
+        ] {
+            let shown = shown(json.clone());
+            prop_assert!(!shown.contains(&secret), "{json}: {shown}");
+        }
+        let env = |name: &str| (name == "NOMAD_TOKEN").then(|| format!("{secret}\n"));
+        let error = Options::default().settings(env).unwrap_err();
+        let shown = format!("{error} {error:?}");
+        prop_assert!(!shown.contains(&secret), "{shown}");
+    }
+}
+
+/// The errors of the engine are made of its own words.
+#[test]
+fn an_error_shows_its_context_and_its_remedy_only() {
+    for kind in ErrorKind::ALL {
+        let error = Error::new(kind, "context");
+        assert_eq!(error.to_string(), format!("context; {}", kind.remedy()));
+    }
+}
+
+#[test]
+fn a_time_of_receipt_is_a_time() {
+    let time = EventTime {
+        nanos: i64::MIN,
+        source: TimeSource::Receipt,
+    };
+    let one = event(raw("Job", b"{}"), RaftIndex(u64::MAX), time);
+    let text = serde_json::to_string(&Shaper::new(true, None).log_event(&one)).unwrap();
+    assert!(text.contains(r#""Index":"18446744073709551615""#), "{text}");
+}

@@ -67,7 +67,8 @@ pub mod event;
 pub mod frame;
 #[cfg(feature = "host")]
 mod host;
-#[cfg(all(test, feature = "host"))]
+#[cfg(test)]
+#[cfg(feature = "host")]
 mod hostile;
 #[cfg(any(feature = "host", feature = "testing"))]
 mod loki_push;

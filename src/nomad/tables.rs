@@ -82,9 +82,11 @@ mod tests {
     use crate::options::Options;
 
     fn uris(topics: &[&str]) -> Vec<String> {
-        let mut options = Options::default();
-        options.topics = Some(topics.iter().map(|&topic| topic.to_owned()).collect());
-        options.namespace = Some("team".to_owned());
+        let options = Options {
+            topics: Some(topics.iter().map(|&topic| topic.to_owned()).collect()),
+            namespace: Some("team".to_owned()),
+            ..Options::default()
+        };
         let settings = options.settings(|_| None).unwrap();
         targets(&settings)
             .into_iter()

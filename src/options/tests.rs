@@ -133,8 +133,10 @@ fn what_a_program_sets_is_checked_like_what_a_file_says() {
     refused.dedup();
     assert_eq!(refused.len(), 10);
 
-    let mut options = Options::default();
-    options.start_at = StartAt::Index(RaftIndex(u64::MAX));
+    let options = Options {
+        start_at: StartAt::Index(RaftIndex(u64::MAX)),
+        ..Options::default()
+    };
     let error = options.settings(|_| None).expect_err("Nomad refuses it");
     assert_eq!(error.option, "start_at");
 }

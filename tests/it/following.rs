@@ -330,6 +330,20 @@ async fn a_line_that_is_too_long_is_told_and_the_next_one_is_taken() {
 }
 
 #[tokio::test]
+async fn a_bad_line_is_told_at_the_index_that_was_reached() {
+    let fake = fake_with([5]).await;
+    let mut follower = Follower::of(&fake, "{}");
+    follower.until_events(1).await;
+    fake.append_opaque(7, "no JSON");
+    follower.until_notices("LineDiscarded", 1).await;
+    let notice = follower.notice("LineDiscarded");
+    assert!(
+        notice.contains("index: RaftIndex(5), kind") && notice.contains("index: None"),
+        "{notice}"
+    );
+}
+
+#[tokio::test]
 async fn a_full_queue_stops_the_reading_and_loses_nothing() {
     let fake = FakeNomad::builder()
         .buffer_size(1000)

@@ -240,7 +240,7 @@ impl Driver {
         self.outbox.telemetry.line_discarded(reason, bytes, index);
         self.outbox.note_discarded();
         self.notice(
-            index.unwrap_or_default(),
+            index.unwrap_or_else(|| self.outbox.positions().read),
             NoticeKind::LineDiscarded(LineDiscarded {
                 bytes,
                 index,

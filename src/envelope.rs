@@ -32,7 +32,7 @@ pub struct Envelope {
     pub events: Vec<RawEvent>,
 }
 
-/// An event whose time is not known yet. Fields as in [`Event`](crate::Event).
+/// An event whose time is not known yet. Fields as in [`Event`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct RawEvent {
     pub(crate) topic: ByteString,

@@ -12,10 +12,10 @@ use tracing::{debug, error, info, warn};
 use super::client::Answer;
 
 /// Failures of any kind, by `error_type`.
-pub(crate) const ERRORS_TOTAL: &str = "nomad_events_component_errors_total";
+pub(crate) const ERRORS_TOTAL: &str = crate::host::metrics::ERRORS;
 
 /// Events that will never arrive.
-pub(crate) const DISCARDED_EVENTS_TOTAL: &str = "nomad_events_component_discarded_events_total";
+pub(crate) const DISCARDED_EVENTS_TOTAL: &str = crate::host::metrics::DISCARDED;
 
 /// A warning that can come with every event is logged once in this time, with the number of those held back.
 const WARNING_EVERY: Duration = Duration::from_secs(10);

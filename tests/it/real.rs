@@ -1,5 +1,7 @@
 //! Against a real Nomad and a real Loki. Needs Go, and minutes the first time.
 
+mod cluster;
+
 use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;

@@ -7,6 +7,7 @@ mod build;
 mod http;
 mod process;
 
+pub(crate) mod cluster;
 pub(crate) mod expect;
 pub(crate) mod judge;
 pub(crate) mod loki;

@@ -8,6 +8,7 @@ use tracing::{error, info, warn};
 
 use crate::error::{Error, ErrorKind};
 use crate::event::RaftIndex;
+use crate::invariants::Invariant;
 use crate::position::Positions;
 use crate::stream::notice::Gap;
 
@@ -29,6 +30,9 @@ pub const GAPS: &str = "nomad_events_gaps_total";
 pub const REJECTED_EVENTS: &str = "nomad_events_rejected_events_total";
 /// Bytes of text in memory without an answer.
 pub const QUEUED_BYTES: &str = "nomad_events_queued_bytes";
+
+/// Promises that did not hold, by the label `invariant`: a defect of ours, to be reported.
+pub const INVARIANT_VIOLATIONS: &str = "nomad_events_invariant_violations_total";
 
 /// Why a line was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +65,7 @@ pub(crate) struct Telemetry {
     gaps_discarded: Counter,
     rejected: Counter,
     queued_bytes: Gauge,
+    violations: Vec<(Invariant, Counter)>,
 }
 
 impl std::fmt::Debug for Telemetry {
@@ -89,6 +94,13 @@ impl Telemetry {
             gaps_discarded: counter!(GAPS, "cause" => "line_discarded"),
             rejected: counter!(REJECTED_EVENTS),
             queued_bytes: gauge!(QUEUED_BYTES),
+            violations: Invariant::ALL
+                .iter()
+                .map(|invariant| {
+                    let counter = counter!(INVARIANT_VIOLATIONS, "invariant" => invariant.id());
+                    (*invariant, counter)
+                })
+                .collect(),
         }
     }
 
@@ -163,6 +175,20 @@ impl Telemetry {
             events,
             index = index.0,
             "events were not taken downstream and are lost"
+        );
+    }
+
+    /// Never to be seen. A panic in debug builds is up to the caller, who knows whether a busy machine may be the cause.
+    pub(crate) fn invariant_violated(&self, violated: Invariant) {
+        for (invariant, counter) in &self.violations {
+            if *invariant == violated {
+                counter.increment(1);
+            }
+        }
+        error!(
+            invariant = violated.id(),
+            remedy = "report it with the log of the last minutes",
+            "a promise of this program does not hold"
         );
     }
 

@@ -230,7 +230,7 @@ impl Driver {
     async fn wait_for_room(&mut self, text: &Bytes, events: usize) {
         let bytes = text.len() + events * size_of::<Event>();
         let from = Instant::now();
-        if self.outbox.room(bytes, self.settings.queue_bytes).await {
+        if self.outbox.room(bytes).await {
             self.clock.stood_still += from.elapsed();
             self.liveness.not_reading();
         }

@@ -12,6 +12,7 @@ use super::Item;
 use super::machine::UNPROVEN;
 use super::notice::{Gap, Notice, NoticeKind, Status};
 use crate::event::{Batch, BatchId, Event, RaftIndex};
+use crate::invariants::{Invariant, Watch, memory_bounded};
 use crate::position::{Delivery, Ledger, Positions};
 use crate::telemetry::Telemetry;
 
@@ -21,6 +22,8 @@ pub(super) struct Outbox {
     state: Mutex<State>,
     /// Told whenever an answer came in.
     answered: Notify,
+    /// How many bytes may be without an answer.
+    queue_bytes: usize,
     pub(super) telemetry: Telemetry,
 }
 
@@ -36,6 +39,7 @@ struct State {
     /// Answers are not waited for any more.
     sealed: bool,
     counts: Counts,
+    watch: Watch,
 }
 
 #[derive(Debug, Default)]
@@ -80,10 +84,12 @@ impl Pending {
 }
 
 impl Outbox {
-    pub(super) fn new() -> Arc<Self> {
+    /// An empty one, for `queue_bytes` of text.
+    pub(super) fn new(queue_bytes: usize) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
             answered: Notify::new(),
+            queue_bytes,
             telemetry: Telemetry::register(),
         })
     }
@@ -93,9 +99,9 @@ impl Outbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until `bytes` more fit into `limit`, or nothing is outstanding: what is larger than the limit is admitted alone.
+    /// Waits until `bytes` more fit into `queue_bytes`, or nothing is outstanding: what is larger than the limit is admitted alone.
     /// Says whether it had to wait. Cancel safe.
-    pub(super) async fn room(&self, bytes: usize, limit: usize) -> bool {
+    pub(super) async fn room(&self, bytes: usize) -> bool {
         let mut waited = false;
         loop {
             let answered = self.answered.notified();
@@ -105,7 +111,7 @@ impl Outbox {
             {
                 let state = self.lock();
                 let outstanding = state.ledger.outstanding_bytes();
-                if outstanding == 0 || outstanding.saturating_add(bytes) <= limit {
+                if outstanding == 0 || outstanding.saturating_add(bytes) <= self.queue_bytes {
                     return waited;
                 }
             }
@@ -126,7 +132,11 @@ impl Outbox {
                 events,
                 text_bytes,
             });
-            self.gauge(&state.ledger);
+            let bytes = state.ledger.outstanding_bytes();
+            if !memory_bounded(bytes, text_bytes, self.queue_bytes) {
+                self.violated(Invariant::MemoryBounded);
+            }
+            self.gauge(state);
         });
     }
 
@@ -137,7 +147,7 @@ impl Outbox {
     pub(super) fn note_read(&self, index: RaftIndex) {
         let mut state = self.lock();
         state.ledger.note_read(index);
-        self.gauge(&state.ledger);
+        self.gauge(&mut state);
     }
 
     pub(super) fn note_line(&self, now: Instant) {
@@ -180,9 +190,19 @@ impl Outbox {
         }
     }
 
-    fn gauge(&self, ledger: &Ledger) {
+    /// To be called after every change of the ledger.
+    fn gauge(&self, state: &mut State) {
+        let positions = state.ledger.positions();
         self.telemetry
-            .positions(ledger.positions(), ledger.outstanding_bytes());
+            .positions(positions, state.ledger.outstanding_bytes());
+        if let Err(violated) = state.watch.positions(positions) {
+            self.violated(violated);
+        }
+    }
+
+    fn violated(&self, invariant: Invariant) {
+        self.telemetry.invariant_violated(invariant);
+        debug_assert!(false, "{invariant} does not hold");
     }
 
     /// The next item, notices first.
@@ -195,7 +215,10 @@ impl Outbox {
             state.ledger.emitted(batch.index);
             state.counts.events += batch.events.len() as u64;
             self.telemetry.emitted(batch.events.len() as u64);
-            self.gauge(&state.ledger);
+            if let Err(violated) = state.watch.handed_out(batch.index) {
+                self.violated(violated);
+            }
+            self.gauge(&mut state);
             return Poll::Ready(Some(Item::Batch(batch)));
         }
         if state.ended {
@@ -215,7 +238,7 @@ impl Outbox {
             }
             let before = state.ledger.rejected_events();
             state.ledger.resolve(id, delivery);
-            self.gauge(&state.ledger);
+            self.gauge(&mut state);
             let lost = state.ledger.rejected_events() - before;
             (lost, state.ledger.positions().emitted)
         };
@@ -300,7 +323,7 @@ mod tests {
 
     #[test]
     fn an_answer_to_what_was_not_taken_yet_upsets_no_count() {
-        let outbox = Outbox::new();
+        let outbox = Outbox::new(1 << 20);
         batch(&outbox, 5);
         batch(&outbox, 7);
         let mut cx = Context::from_waker(Waker::noop());
@@ -355,7 +378,7 @@ mod tests {
     #[test]
     fn the_gauges_tell_of_a_host_that_answers_nothing() {
         let gauges = Gauges::default();
-        let outbox = metrics::with_local_recorder(&gauges, Outbox::new);
+        let outbox = metrics::with_local_recorder(&gauges, || Outbox::new(1 << 20));
         batch(&outbox, 5);
         assert_eq!(gauges.get("nomad_events_index read"), 5.0);
         assert_eq!(gauges.get("nomad_events_queued_bytes"), 10.0);
@@ -376,7 +399,7 @@ mod tests {
         }
         let (done, waited) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            let outbox = Outbox::new();
+            let outbox = Outbox::new(1 << 20);
             let waker = Waker::from(Arc::new(Asks(Arc::clone(&outbox))));
             for push in [(|outbox| batch(outbox, 5)) as fn(&Outbox), |outbox| {
                 outbox.end()

@@ -206,6 +206,8 @@ pub enum Seen {
     },
     /// The cluster was rebuilt: its indexes begin anew.
     Rebuilt,
+    /// Everything that could come has come, and time enough has passed to suspect what is to be suspected.
+    Settled,
     /// Where the source says that it stands.
     Positions(Positions),
     /// Bytes in memory without an answer.
@@ -256,14 +258,22 @@ impl History {
                 within || behind_a_rebuild
             })
         };
+        // As long as nobody could notice the rebuild, its events are noticed to be others after a restart.
+        let claimed = |one: &Written| {
+            one.cluster == 0 || account.settled || Some(one.index) > highest(one.cluster)
+        };
         let lost = self.written.iter().find(|one| {
             one.wanted
                 && one.index < account.acknowledged
+                && claimed(one)
                 && !account.answered.contains(&one.event)
                 && !covered(one)
         });
         if let Some(lost) = lost {
             return Err(format!("lost without a word: {lost:?}"));
+        }
+        if let Some((batch, at)) = account.passed_over {
+            return Err(format!("acknowledged passed over {batch:?} of {at}"));
         }
         if account.lost != account.counted {
             return Err(format!(
@@ -373,9 +383,12 @@ struct Account {
     answered: HashSet<u64>,
     gaps: Vec<Announced>,
     acknowledged: RaftIndex,
+    /// A batch without an answer, when everything behind it was acknowledged.
+    passed_over: Option<(BatchId, RaftIndex)>,
     /// Events that were answered otherwise than by a delivery.
     lost: u64,
     counted: u64,
+    settled: bool,
 }
 
 struct Announced {
@@ -387,7 +400,7 @@ struct Announced {
 impl Account {
     fn of(history: &History) -> Self {
         let mut account = Self::default();
-        let mut handed_out: HashMap<BatchId, &[u64]> = HashMap::new();
+        let mut handed_out: HashMap<BatchId, (RaftIndex, &[u64])> = HashMap::new();
         let mut cluster = 0;
         for seen in &history.seen {
             match seen {
@@ -397,12 +410,12 @@ impl Account {
                     events,
                     ..
                 } => {
-                    handed_out.insert(*batch, events);
+                    handed_out.insert(*batch, (*index, events));
                     account.close_gaps(*index);
                 }
                 Seen::Resolved(batch, delivery) => {
                     // The first answer counts.
-                    let events = handed_out.remove(batch).unwrap_or_default();
+                    let (_, events) = handed_out.remove(batch).unwrap_or_default();
                     account.answered.extend(events);
                     if *delivery != Delivery::Delivered {
                         account.lost += events.len() as u64;
@@ -415,7 +428,16 @@ impl Account {
                     cluster,
                 }),
                 Seen::Rebuilt => cluster += 1,
-                Seen::Positions(positions) => account.acknowledged = positions.acknowledged,
+                Seen::Settled => account.settled = true,
+                Seen::Positions(positions) => {
+                    account.acknowledged = positions.acknowledged;
+                    let mut unanswered = handed_out.iter();
+                    let passed_over =
+                        unanswered.find(|(_, (index, _))| *index < positions.acknowledged);
+                    account.passed_over = account
+                        .passed_over
+                        .or(passed_over.map(|(batch, (index, _))| (*batch, *index)));
+                }
                 Seen::Memory { .. } | Seen::Stopped { .. } => {}
             }
         }

@@ -147,6 +147,14 @@ fn what_was_handed_out_and_never_answered_is_lost_behind_the_position() {
 }
 
 #[test]
+fn a_position_that_passes_over_an_unanswered_batch_is_found_at_once() {
+    let mut history = good();
+    let late = history.seen.iter().position(|seen| *seen == delivered(3));
+    history.seen.insert(late.unwrap(), positions(9, 9, 9));
+    assert_eq!(broken(&history), ["NE-1"]);
+}
+
+#[test]
 fn a_rejection_has_to_be_counted() {
     for (delivery, counted, holds) in [
         (Delivery::Rejected, 2, true),
@@ -162,11 +170,7 @@ fn a_rejection_has_to_be_counted() {
                 _ => {}
             }
         }
-        assert_eq!(
-            broken(&history).is_empty(),
-            holds,
-            "{delivery:?} {counted}"
-        );
+        assert_eq!(broken(&history).is_empty(), holds, "{delivery:?} {counted}");
     }
     // A second answer changes nothing.
     let mut twice = good();
@@ -191,6 +195,7 @@ fn around_a_rebuild_a_loss_needs_a_word_too() {
         history.seen.push(emitted(5, 14, &[7]));
         history.seen.push(delivered(5));
         history.seen.push(positions(14, 14, 14));
+        history.seen.push(Seen::Settled);
         history
     };
     assert_eq!(broken(&rebuilt(None)), ["NE-1"]);
@@ -198,6 +203,11 @@ fn around_a_rebuild_a_loss_needs_a_word_too() {
     assert_eq!(broken(&rebuilt(Some(gap(9, None)))), [""; 0]);
     // Above where the old cluster had come, the range counts.
     assert_eq!(broken(&rebuilt(Some(gap(9, Some(10))))), ["NE-1"]);
+    // A stop before anybody could notice: after a restart it is noticed.
+    let mut stopped = rebuilt(None);
+    stopped.seen.pop();
+    stopped.written[6].wanted = false;
+    assert_eq!(broken(&stopped), [""; 0]);
     // One from before does not speak of it.
     let mut before = rebuilt(None);
     before.seen.insert(0, gap(1, Some(2)));

@@ -54,6 +54,9 @@ struct Counts {
 
 /// Notices that wait, one of a type: a newer one replaces an older one, but gaps are merged. So they are bounded by the
 /// number of types, and a full queue of batches does not silence them.
+///
+/// Of gaps there can be two, one that has an end and one that has none yet. A gap without an end is one up to the next batch
+/// that is handed out; merged with one from before batches that still wait, it would seem to end at the first of those.
 #[derive(Debug, Default)]
 struct Pending(VecDeque<Notice>);
 
@@ -62,14 +65,13 @@ impl Pending {
         let same = self
             .0
             .iter()
-            .position(|waiting| waiting.kind.name() == notice.kind.name());
+            .position(|waiting| same_place(&waiting.kind, &notice.kind));
         if let Some(waiting) = same.and_then(|place| self.0.remove(place))
             && let (NoticeKind::Gap(old), NoticeKind::Gap(new)) = (&waiting.kind, &mut notice.kind)
         {
             *new = Gap {
                 from: old.from.min(new.from),
-                // A gap whose end is not known makes the end of both unknown.
-                to: old.to.zip(new.to).map(|(old, new)| old.max(new)),
+                to: old.to.max(new.to),
                 // What is suspected may be more than what was seen to be discarded.
                 cause: if old.cause == UNPROVEN {
                     old.cause
@@ -80,6 +82,30 @@ impl Pending {
             notice.index = notice.index.max(waiting.index);
         }
         self.0.push_back(notice);
+    }
+
+    /// A batch of this index comes behind the gap that has no end yet: that is its end.
+    fn end_gap(&mut self, index: RaftIndex) {
+        let open = self.0.iter().position(|waiting| {
+            matches!(&waiting.kind, NoticeKind::Gap(gap) if gap.to.is_none() && gap.from < index)
+        });
+        if let Some(mut notice) = open.and_then(|place| self.0.remove(place)) {
+            if let NoticeKind::Gap(gap) = &mut notice.kind {
+                gap.to = Some(index);
+            }
+            notice.index = index;
+            self.push(notice);
+        }
+    }
+}
+
+/// Whether the newer notice takes the place of the older one.
+fn same_place(older: &NoticeKind, newer: &NoticeKind) -> bool {
+    match (older, newer) {
+        (NoticeKind::Gap(older), NoticeKind::Gap(newer)) => {
+            older.to.is_some() == newer.to.is_some()
+        }
+        _ => older.name() == newer.name(),
     }
 }
 
@@ -125,6 +151,7 @@ impl Outbox {
         // What the events take besides their text counts too: it is a third of a short line.
         let text_bytes = line_bytes + events.len() * size_of::<Event>();
         self.tell(|state| {
+            state.notices.end_gap(index);
             let id = state.ledger.admit(index, text_bytes, events.len());
             state.queue.push_back(Batch {
                 id,
@@ -301,7 +328,8 @@ impl Outbox {
 impl State {
     /// Batches that the host has taken and not answered.
     fn unanswered(&self) -> usize {
-        self.ledger.outstanding() - self.queue.len()
+        // What is queued has no answer either.
+        self.ledger.unanswered() - self.queue.len()
     }
 }
 
@@ -337,6 +365,18 @@ mod tests {
         outbox.resolve(BatchId(1), Delivery::Delivered);
         assert_eq!(outbox.lock().unanswered(), 0);
         assert_eq!(outbox.positions().acknowledged, RaftIndex(5));
+    }
+
+    #[test]
+    fn a_batch_that_is_answered_behind_an_unanswered_one_is_not_counted_as_unanswered() {
+        let outbox = Outbox::new(1 << 20);
+        let mut cx = Context::from_waker(Waker::noop());
+        for index in [5, 7, 9] {
+            batch(&outbox, index);
+        }
+        while outbox.poll_item(&mut cx).is_ready() {}
+        outbox.resolve(BatchId(2), Delivery::Delivered);
+        assert_eq!(outbox.seal(), 2);
     }
 
     /// The gauges of one source, by name and label.
@@ -432,14 +472,39 @@ mod tests {
         pending.push(gap(7, Some(12), "unproven"));
         pending.push(gap(13, Some(13), "line_discarded"));
         assert_eq!(pending.0, [gap(7, Some(13), "unproven")]);
-        pending.push(gap(5, None, "line_discarded"));
-        let NoticeKind::Gap(merged) = &pending.0[0].kind else {
-            panic!("{pending:?}")
+        pending.push(gap(13, None, "line_discarded"));
+        pending.push(gap(15, None, "unproven"));
+        pending.push(gap(15, None, "line_discarded"));
+        let mut latest = gap(13, None, "unproven");
+        latest.index = RaftIndex(15);
+        assert_eq!(pending.0, [gap(7, Some(13), "unproven"), latest]);
+    }
+
+    #[test]
+    fn an_unparsable_line_between_queued_batches_is_not_announced_as_a_gap_before_them() {
+        let outbox = Outbox::new(1 << 20);
+        let discarded_behind = |index| {
+            outbox.push_notice(Notice {
+                at: 0,
+                index: RaftIndex(index),
+                kind: NoticeKind::Gap(Gap {
+                    from: RaftIndex(index),
+                    to: None,
+                    cause: "line_discarded",
+                }),
+            });
         };
-        assert_eq!(
-            (merged.from, merged.to, merged.cause),
-            (RaftIndex(5), None, "unproven")
-        );
-        assert_eq!(pending.0[0].index, RaftIndex(13));
+        discarded_behind(0);
+        batch(&outbox, 2);
+        // Before the host has seen anything, the line after the next is bad too.
+        discarded_behind(2);
+        let mut gaps = Vec::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Poll::Ready(Some(Item::Notice(notice))) = outbox.poll_item(&mut cx) {
+            if let NoticeKind::Gap(gap) = notice.kind {
+                gaps.push((gap.from.0, gap.to.map(|to| to.0)));
+            }
+        }
+        assert_eq!(gaps, [(0, Some(2)), (2, None)]);
     }
 }

@@ -66,6 +66,9 @@ pub mod envelope;
 pub mod error;
 pub mod event;
 pub mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "host")]
 mod host;
 #[cfg(test)]

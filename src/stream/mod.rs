@@ -11,6 +11,9 @@ mod mark;
 pub mod notice;
 mod outbox;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use machine::fuzzing;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};

@@ -5,14 +5,14 @@ mod rule;
 mod script;
 mod world;
 
-pub(crate) use rule::Rule;
-pub(crate) use script::{Script, Weather};
-pub(crate) use world::World;
+use rule::Rule;
+use script::{Script, Weather};
+use world::World;
 
 use crate::invariants::{History, Seen};
 
 /// What is seen when these bytes are played as a script.
-pub(crate) fn play(bytes: &[u8], weather: Weather, without: Option<Rule>) -> (Script, History) {
+fn play(bytes: &[u8], weather: Weather, without: Option<Rule>) -> (Script, History) {
     let script = Script::of(bytes, weather);
     let mut world = World::new(&script, without);
     if weather == Weather::Calm {
@@ -37,12 +37,40 @@ pub(crate) fn play(bytes: &[u8], weather: Weather, without: Option<Rule>) -> (Sc
 }
 
 /// Only a reason to suspect a loss makes a gap.
-pub(crate) fn no_gap(history: &History) -> Result<(), String> {
+fn no_gap(history: &History) -> Result<(), String> {
     let gap = history
         .seen
         .iter()
         .find(|seen| matches!(seen, Seen::Gap { .. }));
     gap.map_or(Ok(()), |gap| Err(format!("announced for nothing: {gap:?}")))
+}
+
+/// Plays a script for a fuzzer. The first byte chooses the weather.
+pub(crate) mod fuzzing {
+    use super::{Weather, no_gap, play as play_script};
+
+    /// Plays these bytes.
+    ///
+    /// # Panics
+    ///
+    /// When a promise does not hold.
+    pub(crate) fn play(data: &[u8]) {
+        let Some((first, script)) = data.split_first() else {
+            return;
+        };
+        let weather = if first.is_multiple_of(2) {
+            Weather::Any
+        } else {
+            Weather::Calm
+        };
+        let (script, history) = play_script(script, weather, None);
+        let holds = history.check();
+        assert!(holds.is_ok(), "{holds:?}\n{script:?}\n{history:?}");
+        if weather == Weather::Calm {
+            let holds = no_gap(&history);
+            assert!(holds.is_ok(), "{holds:?}\n{script:?}\n{history:?}");
+        }
+    }
 }
 
 #[cfg(test)]

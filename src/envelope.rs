@@ -187,6 +187,9 @@ fn first_index(edge: &[u8]) -> Option<RaftIndex> {
 }
 
 #[cfg(test)]
+mod random;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

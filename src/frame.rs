@@ -109,11 +109,15 @@ impl Splitter {
             Partial::Beyond { bytes, .. } => Remainder::Cut(bytes),
             Partial::Within(line) if line.is_empty() => Remainder::Nothing,
             Partial::Within(line) => {
-                if line.len() > MAX_ERROR_TEXT_BYTES || line.first() == Some(&b'{') {
+                let text: String = String::from_utf8_lossy(&line)
+                    .chars()
+                    .filter(|c| !c.is_control())
+                    .collect();
+                // Blanks before a line are no reason to show a piece of it.
+                if line.len() > MAX_ERROR_TEXT_BYTES || text.trim_start().starts_with('{') {
                     Remainder::Cut(line.len() as u64)
                 } else {
-                    let text = String::from_utf8_lossy(&line);
-                    Remainder::ErrorText(text.chars().filter(|c| !c.is_control()).collect())
+                    Remainder::ErrorText(text)
                 }
             }
         }
@@ -316,6 +320,12 @@ mod tests {
         let long = [b'x'; MAX_ERROR_TEXT_BYTES + 1];
         let (_, rest) = split(1000, &[&long]);
         assert_eq!(rest, Remainder::Cut(MAX_ERROR_TEXT_BYTES as u64 + 1));
+        let (_, rest) = split(1000, &[b" \t\x01{\"hunter2"]);
+        assert_eq!(
+            rest,
+            Remainder::Cut(12),
+            "blanks before a line do not show it"
+        );
         let (_, rest) = split(10, &[b"\"hunter2-in-a-cut-line"]);
         assert_eq!(rest, Remainder::Cut(22));
     }

@@ -19,6 +19,7 @@
 //!   it stopped. Pure.
 //! - [`payload`] dates events, and makes of an event what users see: a tree without secrets, with an id (feature `value`).
 //! - [`options`] is what a user may write. [`Settings`] is what the engine needs, checked.
+//! - [`invariants`] are the promises as predicates: looked at in production, in property tests, and in the README.
 //! - [`error`] is the table of failures, each with its remedy. [`telemetry`] has every log line and metric of the engine.
 //! - `nomad` (private) is the HTTP client, `host` (private, feature `host`) runs Vector's configuration files, `cli` is the
 //!   program around it.
@@ -65,11 +66,15 @@ pub mod envelope;
 pub mod error;
 pub mod event;
 pub mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "host")]
 mod host;
 #[cfg(test)]
 #[cfg(feature = "host")]
 mod hostile;
+pub mod invariants;
 #[cfg(any(feature = "host", feature = "testing"))]
 mod loki_push;
 mod nomad;

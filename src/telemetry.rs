@@ -8,6 +8,7 @@ use tracing::{error, info, warn};
 
 use crate::error::{Error, ErrorKind};
 use crate::event::RaftIndex;
+use crate::invariants::Invariant;
 use crate::position::Positions;
 use crate::stream::notice::Gap;
 
@@ -19,7 +20,7 @@ pub const INDEX: &str = "nomad_events_index";
 pub const EVENTS: &str = "nomad_events_events_total";
 /// Events that had been taken already and came again.
 pub const DUPLICATES: &str = "nomad_events_duplicates_total";
-/// Lines that were not taken, by the label `reason`: `too_long`, `not_json`.
+/// Lines that were not taken, by the label `reason`: `too_long`, `too_many_events`, `not_json`.
 pub const DISCARDED_LINES: &str = "nomad_events_discarded_lines_total";
 /// Streams that ended or did not come about, by the label `cause`.
 pub const DISCONNECTS: &str = "nomad_events_disconnects_total";
@@ -30,10 +31,14 @@ pub const REJECTED_EVENTS: &str = "nomad_events_rejected_events_total";
 /// Bytes of text in memory without an answer.
 pub const QUEUED_BYTES: &str = "nomad_events_queued_bytes";
 
+/// Promises that did not hold, by the label `invariant`: a defect of ours, to be reported.
+pub const INVARIANT_VIOLATIONS: &str = "nomad_events_invariant_violations_total";
+
 /// Why a line was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Discarded {
     TooLong,
+    TooManyEvents,
     NotJson,
 }
 
@@ -41,6 +46,7 @@ impl Discarded {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::TooLong => "too_long",
+            Self::TooManyEvents => "too_many_events",
             Self::NotJson => "not_json",
         }
     }
@@ -55,12 +61,14 @@ pub(crate) struct Telemetry {
     events: Counter,
     duplicates: Counter,
     too_long: Counter,
+    too_many_events: Counter,
     not_json: Counter,
     disconnects: Vec<(ErrorKind, Counter)>,
     gaps_unproven: Counter,
     gaps_discarded: Counter,
     rejected: Counter,
     queued_bytes: Gauge,
+    violations: Vec<(Invariant, Counter)>,
 }
 
 impl std::fmt::Debug for Telemetry {
@@ -80,6 +88,7 @@ impl Telemetry {
             events: counter!(EVENTS),
             duplicates: counter!(DUPLICATES),
             too_long: counter!(DISCARDED_LINES, "reason" => Discarded::TooLong.as_str()),
+            too_many_events: counter!(DISCARDED_LINES, "reason" => Discarded::TooManyEvents.as_str()),
             not_json: counter!(DISCARDED_LINES, "reason" => Discarded::NotJson.as_str()),
             disconnects: ErrorKind::ALL
                 .iter()
@@ -89,6 +98,13 @@ impl Telemetry {
             gaps_discarded: counter!(GAPS, "cause" => "line_discarded"),
             rejected: counter!(REJECTED_EVENTS),
             queued_bytes: gauge!(QUEUED_BYTES),
+            violations: Invariant::ALL
+                .iter()
+                .map(|invariant| {
+                    let counter = counter!(INVARIANT_VIOLATIONS, "invariant" => invariant.id());
+                    (*invariant, counter)
+                })
+                .collect(),
         }
     }
 
@@ -126,11 +142,12 @@ impl Telemetry {
     pub(crate) fn line_discarded(&self, reason: Discarded, bytes: u64, index: Option<RaftIndex>) {
         match reason {
             Discarded::TooLong => self.too_long.increment(1),
+            Discarded::TooManyEvents => self.too_many_events.increment(1),
             Discarded::NotJson => self.not_json.increment(1),
         }
         let remedy = match reason {
             Discarded::TooLong => "raise `max_line_bytes`",
-            Discarded::NotJson => "report it with the version of Nomad",
+            Discarded::TooManyEvents | Discarded::NotJson => "report it with the version of Nomad",
         };
         error!(
             reason = reason.as_str(),
@@ -163,6 +180,20 @@ impl Telemetry {
             events,
             index = index.0,
             "events were not taken downstream and are lost"
+        );
+    }
+
+    /// Never to be seen. A panic in debug builds is up to the caller, who knows whether a busy machine may be the cause.
+    pub(crate) fn invariant_violated(&self, violated: Invariant) {
+        for (invariant, counter) in &self.violations {
+            if *invariant == violated {
+                counter.increment(1);
+            }
+        }
+        error!(
+            invariant = violated.id(),
+            remedy = "report it with the log of the last minutes",
+            "a promise of this program does not hold"
         );
     }
 

@@ -172,3 +172,92 @@ fn refuse_pair(first: &TopicFilter, second: &TopicFilter) -> Result<(), OptionEr
 fn refuse(problem: impl Into<String>) -> OptionError {
     OptionError::new("topics", problem)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// An event, as far as topics look at it.
+    #[derive(Clone, Debug)]
+    struct Change {
+        topic: &'static str,
+        key: &'static str,
+        filter_keys: Vec<&'static str>,
+    }
+
+    /// How often Nomad sends an event to such a subscription (`filter` in `nomad/stream/subscription.go`): keys are collected
+    /// by topic; `*` is a wildcard only when it is the only key left.
+    fn sent(asked: &[String], change: &Change) -> usize {
+        let mut by_topic: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for text in asked {
+            let (topic, key) = text.split_once(':').unwrap_or((text, "*"));
+            by_topic.entry(topic).or_default().push(key);
+        }
+        let mut keys = Vec::new();
+        for topic in ["*", change.topic] {
+            keys.extend(by_topic.get(topic).into_iter().flatten().copied());
+        }
+        if keys == ["*"] {
+            return 1;
+        }
+        let matches = |key: &&&str| change.key == **key || change.filter_keys.contains(*key);
+        keys.iter().filter(matches).count()
+    }
+
+    /// Whether somebody who reads the list would expect the event.
+    fn expected(filters: &[TopicFilter], change: &Change) -> bool {
+        filters.iter().any(|filter| {
+            let key = filter.key.as_deref();
+            (filter.topic == "*" || filter.topic == change.topic)
+                && key.is_none_or(|key| change.key == key || change.filter_keys.contains(&key))
+        })
+    }
+
+    fn change() -> impl Strategy<Value = Change> {
+        let key = || proptest::sample::select(vec!["a", "b", "c"]);
+        let topic = proptest::sample::select(vec!["Job", "Node", "Allocation", "Evaluation"]);
+        let filter_keys = proptest::collection::vec(key(), 0..3);
+        (topic, key(), filter_keys).prop_map(|(topic, key, filter_keys)| Change {
+            topic,
+            key,
+            // Some topics have no keys but their own.
+            filter_keys: if ONE_KEY.contains(&topic) {
+                Vec::new()
+            } else {
+                filter_keys
+            },
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// Of a list that is taken, Nomad sends what it seems to say, once. (An own key among the filter keys is one match.)
+        #[test]
+        fn what_is_taken_is_sent_once(
+            texts in proptest::collection::vec("(Job|Node|Allocation|Evaluation|[*])(:([abc*]))?", 1..4),
+            change in change(),
+        ) {
+            if let Ok(filters) = parse(Some(&texts)) {
+                let asked: Vec<String> = filters.iter().map(ToString::to_string).collect();
+                prop_assert_eq!(sent(&asked, &change), usize::from(expected(&filters, &change)));
+                // What is asked for reads as itself.
+                prop_assert_eq!(parse(Some(&asked)).unwrap(), filters);
+            }
+        }
+
+        #[test]
+        fn no_topic_panics(texts in proptest::collection::vec(any::<String>(), 0..4)) {
+            if let Ok(filters) = parse(Some(&texts)) {
+                for filter in filters {
+                    prop_assert!(!filter.topic.is_empty() && filter.key.as_deref() != Some(""));
+                    let _ = filter.output_name();
+                }
+            }
+        }
+    }
+}

@@ -154,6 +154,13 @@ impl Ledger {
         self.outstanding.len()
     }
 
+    /// Batches without an answer, those behind one without and answered themselves not counted.
+    #[must_use]
+    pub fn unanswered(&self) -> usize {
+        let unanswered = |entry: &&Entry| entry.delivery.is_none();
+        self.outstanding.iter().filter(unanswered).count()
+    }
+
     /// Events that a sink did not take, since the start.
     #[must_use]
     pub fn rejected_events(&self) -> u64 {

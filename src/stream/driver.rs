@@ -15,7 +15,7 @@ use super::machine::{Input, Machine, Output, Rules, backoff};
 use super::mark::Mark;
 use super::notice::{Connected, Disconnected, LineDiscarded, Notice, NoticeKind, Started};
 use super::outbox::Outbox;
-use crate::envelope::{self, Envelope, Line};
+use crate::envelope::{self, Envelope, EnvelopeError, Line};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, RaftIndex};
 use crate::frame::{Frame, Remainder, Splitter};
@@ -222,7 +222,12 @@ impl Driver {
                 let outputs = self.machine.step(self.clock.now(), Input::Line(line, text));
                 self.perform(outputs, bytes, received);
             }
-            Err(_) => self.discarded(Discarded::NotJson, text.len() as u64, None),
+            Err(EnvelopeError::TooManyEvents { index, bytes }) => {
+                self.discarded(Discarded::TooManyEvents, bytes as u64, index);
+            }
+            Err(EnvelopeError::NotABatch { bytes, .. }) => {
+                self.discarded(Discarded::NotJson, bytes as u64, None);
+            }
         }
     }
 
@@ -230,7 +235,7 @@ impl Driver {
     async fn wait_for_room(&mut self, text: &Bytes, events: usize) {
         let bytes = text.len() + events * size_of::<Event>();
         let from = Instant::now();
-        if self.outbox.room(bytes, self.settings.queue_bytes).await {
+        if self.outbox.room(bytes).await {
             self.clock.stood_still += from.elapsed();
             self.liveness.not_reading();
         }

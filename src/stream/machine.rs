@@ -393,7 +393,9 @@ fn unproven(from: RaftIndex, to: Option<RaftIndex>) -> Output {
     })
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 mod histories;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use histories::fuzzing;
 #[cfg(test)]
 mod tests;

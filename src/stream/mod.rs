@@ -11,6 +11,9 @@ mod mark;
 pub mod notice;
 mod outbox;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use machine::fuzzing;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -21,6 +24,7 @@ use tokio::task::JoinHandle;
 use tracing::Instrument;
 
 use crate::event::{Batch, BatchId};
+use crate::invariants::{Invariant, stops_in_time};
 use crate::options::Settings;
 use crate::position::{Delivery, Positions};
 use driver::Driver;
@@ -83,7 +87,7 @@ impl EventStream {
     #[must_use]
     pub fn follow(settings: Settings) -> Self {
         let settings = Arc::new(settings);
-        let outbox = Outbox::new();
+        let outbox = Outbox::new(settings.queue_bytes);
         let interval = settings.status_interval;
         let driver = Driver::new(settings, Arc::clone(&outbox));
         // Ends the stream however the driver ends, so that a fault in it cannot look like a quiet cluster.
@@ -123,8 +127,15 @@ impl EventStream {
     ///
     /// Dropping the future drops the stream.
     pub async fn close(self, deadline: Duration) -> usize {
+        let asked = tokio::time::Instant::now();
         self.stop();
         let _ = tokio::time::timeout(deadline, self.outbox.drained()).await;
+        if !stops_in_time(asked.elapsed(), deadline) {
+            // No panic in debug builds: a machine that stood still is late without a defect.
+            self.outbox
+                .telemetry
+                .invariant_violated(Invariant::StopsInTime);
+        }
         self.outbox.seal()
     }
 

@@ -111,7 +111,7 @@ pub struct Status {
 pub struct Gap {
     /// The last index known to be complete, but for later lines of the same index.
     pub from: RaftIndex,
-    /// The first index seen afterwards; `null` while none has been.
+    /// The first index seen afterwards; `null` while none has been: then it is that of the next batch above `from`.
     pub to: Option<RaftIndex>,
     /// Why, a word from a closed set: `unproven` or `line_discarded`.
     pub cause: &'static str,
@@ -124,7 +124,7 @@ pub struct LineDiscarded {
     pub bytes: u64,
     /// Its index, where that could be read.
     pub index: Option<RaftIndex>,
-    /// Why, a word from a closed set: `too_long` or `not_json`.
+    /// Why, a word from a closed set: `too_long`, `too_many_events` or `not_json`.
     pub reason: &'static str,
 }
 

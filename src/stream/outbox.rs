@@ -12,6 +12,7 @@ use super::Item;
 use super::machine::UNPROVEN;
 use super::notice::{Gap, Notice, NoticeKind, Status};
 use crate::event::{Batch, BatchId, Event, RaftIndex};
+use crate::invariants::{Invariant, Watch, memory_bounded};
 use crate::position::{Delivery, Ledger, Positions};
 use crate::telemetry::Telemetry;
 
@@ -21,6 +22,8 @@ pub(super) struct Outbox {
     state: Mutex<State>,
     /// Told whenever an answer came in.
     answered: Notify,
+    /// How many bytes may be without an answer.
+    queue_bytes: usize,
     pub(super) telemetry: Telemetry,
 }
 
@@ -36,6 +39,7 @@ struct State {
     /// Answers are not waited for any more.
     sealed: bool,
     counts: Counts,
+    watch: Watch,
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +54,9 @@ struct Counts {
 
 /// Notices that wait, one of a type: a newer one replaces an older one, but gaps are merged. So they are bounded by the
 /// number of types, and a full queue of batches does not silence them.
+///
+/// Of gaps there can be two, one that has an end and one that has none yet. A gap without an end is one up to the next batch
+/// that is handed out; merged with one from before batches that still wait, it would seem to end at the first of those.
 #[derive(Debug, Default)]
 struct Pending(VecDeque<Notice>);
 
@@ -58,14 +65,13 @@ impl Pending {
         let same = self
             .0
             .iter()
-            .position(|waiting| waiting.kind.name() == notice.kind.name());
+            .position(|waiting| same_place(&waiting.kind, &notice.kind));
         if let Some(waiting) = same.and_then(|place| self.0.remove(place))
             && let (NoticeKind::Gap(old), NoticeKind::Gap(new)) = (&waiting.kind, &mut notice.kind)
         {
             *new = Gap {
                 from: old.from.min(new.from),
-                // A gap whose end is not known makes the end of both unknown.
-                to: old.to.zip(new.to).map(|(old, new)| old.max(new)),
+                to: old.to.max(new.to),
                 // What is suspected may be more than what was seen to be discarded.
                 cause: if old.cause == UNPROVEN {
                     old.cause
@@ -77,13 +83,39 @@ impl Pending {
         }
         self.0.push_back(notice);
     }
+
+    /// A batch of this index comes behind the gap that has no end yet: that is its end.
+    fn end_gap(&mut self, index: RaftIndex) {
+        let open = self.0.iter().position(|waiting| {
+            matches!(&waiting.kind, NoticeKind::Gap(gap) if gap.to.is_none() && gap.from < index)
+        });
+        if let Some(mut notice) = open.and_then(|place| self.0.remove(place)) {
+            if let NoticeKind::Gap(gap) = &mut notice.kind {
+                gap.to = Some(index);
+            }
+            notice.index = index;
+            self.push(notice);
+        }
+    }
+}
+
+/// Whether the newer notice takes the place of the older one.
+fn same_place(older: &NoticeKind, newer: &NoticeKind) -> bool {
+    match (older, newer) {
+        (NoticeKind::Gap(older), NoticeKind::Gap(newer)) => {
+            older.to.is_some() == newer.to.is_some()
+        }
+        _ => older.name() == newer.name(),
+    }
 }
 
 impl Outbox {
-    pub(super) fn new() -> Arc<Self> {
+    /// An empty one, for `queue_bytes` of text.
+    pub(super) fn new(queue_bytes: usize) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
             answered: Notify::new(),
+            queue_bytes,
             telemetry: Telemetry::register(),
         })
     }
@@ -93,9 +125,9 @@ impl Outbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until `bytes` more fit into `limit`, or nothing is outstanding: what is larger than the limit is admitted alone.
+    /// Waits until `bytes` more fit into `queue_bytes`, or nothing is outstanding: what is larger than the limit is admitted alone.
     /// Says whether it had to wait. Cancel safe.
-    pub(super) async fn room(&self, bytes: usize, limit: usize) -> bool {
+    pub(super) async fn room(&self, bytes: usize) -> bool {
         let mut waited = false;
         loop {
             let answered = self.answered.notified();
@@ -105,7 +137,7 @@ impl Outbox {
             {
                 let state = self.lock();
                 let outstanding = state.ledger.outstanding_bytes();
-                if outstanding == 0 || outstanding.saturating_add(bytes) <= limit {
+                if outstanding == 0 || outstanding.saturating_add(bytes) <= self.queue_bytes {
                     return waited;
                 }
             }
@@ -119,6 +151,7 @@ impl Outbox {
         // What the events take besides their text counts too: it is a third of a short line.
         let text_bytes = line_bytes + events.len() * size_of::<Event>();
         self.tell(|state| {
+            state.notices.end_gap(index);
             let id = state.ledger.admit(index, text_bytes, events.len());
             state.queue.push_back(Batch {
                 id,
@@ -126,7 +159,11 @@ impl Outbox {
                 events,
                 text_bytes,
             });
-            self.gauge(&state.ledger);
+            let bytes = state.ledger.outstanding_bytes();
+            if !memory_bounded(bytes, text_bytes, self.queue_bytes) {
+                self.violated(Invariant::MemoryBounded);
+            }
+            self.gauge(state);
         });
     }
 
@@ -137,7 +174,7 @@ impl Outbox {
     pub(super) fn note_read(&self, index: RaftIndex) {
         let mut state = self.lock();
         state.ledger.note_read(index);
-        self.gauge(&state.ledger);
+        self.gauge(&mut state);
     }
 
     pub(super) fn note_line(&self, now: Instant) {
@@ -180,9 +217,19 @@ impl Outbox {
         }
     }
 
-    fn gauge(&self, ledger: &Ledger) {
+    /// To be called after every change of the ledger.
+    fn gauge(&self, state: &mut State) {
+        let positions = state.ledger.positions();
         self.telemetry
-            .positions(ledger.positions(), ledger.outstanding_bytes());
+            .positions(positions, state.ledger.outstanding_bytes());
+        if let Err(violated) = state.watch.positions(positions) {
+            self.violated(violated);
+        }
+    }
+
+    fn violated(&self, invariant: Invariant) {
+        self.telemetry.invariant_violated(invariant);
+        debug_assert!(false, "{invariant} does not hold");
     }
 
     /// The next item, notices first.
@@ -195,7 +242,10 @@ impl Outbox {
             state.ledger.emitted(batch.index);
             state.counts.events += batch.events.len() as u64;
             self.telemetry.emitted(batch.events.len() as u64);
-            self.gauge(&state.ledger);
+            if let Err(violated) = state.watch.handed_out(batch.index) {
+                self.violated(violated);
+            }
+            self.gauge(&mut state);
             return Poll::Ready(Some(Item::Batch(batch)));
         }
         if state.ended {
@@ -215,7 +265,7 @@ impl Outbox {
             }
             let before = state.ledger.rejected_events();
             state.ledger.resolve(id, delivery);
-            self.gauge(&state.ledger);
+            self.gauge(&mut state);
             let lost = state.ledger.rejected_events() - before;
             (lost, state.ledger.positions().emitted)
         };
@@ -278,7 +328,8 @@ impl Outbox {
 impl State {
     /// Batches that the host has taken and not answered.
     fn unanswered(&self) -> usize {
-        self.ledger.outstanding() - self.queue.len()
+        // What is queued has no answer either.
+        self.ledger.unanswered() - self.queue.len()
     }
 }
 
@@ -300,7 +351,7 @@ mod tests {
 
     #[test]
     fn an_answer_to_what_was_not_taken_yet_upsets_no_count() {
-        let outbox = Outbox::new();
+        let outbox = Outbox::new(1 << 20);
         batch(&outbox, 5);
         batch(&outbox, 7);
         let mut cx = Context::from_waker(Waker::noop());
@@ -314,6 +365,18 @@ mod tests {
         outbox.resolve(BatchId(1), Delivery::Delivered);
         assert_eq!(outbox.lock().unanswered(), 0);
         assert_eq!(outbox.positions().acknowledged, RaftIndex(5));
+    }
+
+    #[test]
+    fn a_batch_that_is_answered_behind_an_unanswered_one_is_not_counted_as_unanswered() {
+        let outbox = Outbox::new(1 << 20);
+        let mut cx = Context::from_waker(Waker::noop());
+        for index in [5, 7, 9] {
+            batch(&outbox, index);
+        }
+        while outbox.poll_item(&mut cx).is_ready() {}
+        outbox.resolve(BatchId(2), Delivery::Delivered);
+        assert_eq!(outbox.seal(), 2);
     }
 
     /// The gauges of one source, by name and label.
@@ -355,7 +418,7 @@ mod tests {
     #[test]
     fn the_gauges_tell_of_a_host_that_answers_nothing() {
         let gauges = Gauges::default();
-        let outbox = metrics::with_local_recorder(&gauges, Outbox::new);
+        let outbox = metrics::with_local_recorder(&gauges, || Outbox::new(1 << 20));
         batch(&outbox, 5);
         assert_eq!(gauges.get("nomad_events_index read"), 5.0);
         assert_eq!(gauges.get("nomad_events_queued_bytes"), 10.0);
@@ -376,7 +439,7 @@ mod tests {
         }
         let (done, waited) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            let outbox = Outbox::new();
+            let outbox = Outbox::new(1 << 20);
             let waker = Waker::from(Arc::new(Asks(Arc::clone(&outbox))));
             for push in [(|outbox| batch(outbox, 5)) as fn(&Outbox), |outbox| {
                 outbox.end()
@@ -409,14 +472,39 @@ mod tests {
         pending.push(gap(7, Some(12), "unproven"));
         pending.push(gap(13, Some(13), "line_discarded"));
         assert_eq!(pending.0, [gap(7, Some(13), "unproven")]);
-        pending.push(gap(5, None, "line_discarded"));
-        let NoticeKind::Gap(merged) = &pending.0[0].kind else {
-            panic!("{pending:?}")
+        pending.push(gap(13, None, "line_discarded"));
+        pending.push(gap(15, None, "unproven"));
+        pending.push(gap(15, None, "line_discarded"));
+        let mut latest = gap(13, None, "unproven");
+        latest.index = RaftIndex(15);
+        assert_eq!(pending.0, [gap(7, Some(13), "unproven"), latest]);
+    }
+
+    #[test]
+    fn an_unparsable_line_between_queued_batches_is_not_announced_as_a_gap_before_them() {
+        let outbox = Outbox::new(1 << 20);
+        let discarded_behind = |index| {
+            outbox.push_notice(Notice {
+                at: 0,
+                index: RaftIndex(index),
+                kind: NoticeKind::Gap(Gap {
+                    from: RaftIndex(index),
+                    to: None,
+                    cause: "line_discarded",
+                }),
+            });
         };
-        assert_eq!(
-            (merged.from, merged.to, merged.cause),
-            (RaftIndex(5), None, "unproven")
-        );
-        assert_eq!(pending.0[0].index, RaftIndex(13));
+        discarded_behind(0);
+        batch(&outbox, 2);
+        // Before the host has seen anything, the line after the next is bad too.
+        discarded_behind(2);
+        let mut gaps = Vec::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Poll::Ready(Some(Item::Notice(notice))) = outbox.poll_item(&mut cx) {
+            if let NoticeKind::Gap(gap) = notice.kind {
+                gaps.push((gap.from.0, gap.to.map(|to| to.0)));
+            }
+        }
+        assert_eq!(gaps, [(0, Some(2)), (2, None)]);
     }
 }

@@ -1,0 +1,308 @@
+//! Random scripts of what servers, the network, the clock and a host do, made of bytes: so the same model serves property
+//! tests, seeds that are committed, and fuzzers.
+
+use std::time::Duration;
+
+use super::super::{FIRST_LINE_TIMEOUT, OLDER_LINES_TIMEOUT, PROOF_TIMEOUT};
+use crate::event::RaftIndex;
+use crate::position::Delivery;
+use crate::stream::mark::Mark;
+
+/// Longer scripts show nothing more.
+const MAX_ACTIONS: usize = 80;
+
+/// What happens, from the first connect on.
+#[derive(Clone, Debug)]
+pub(crate) struct Script {
+    pub(crate) start: Start,
+    pub(crate) servers: usize,
+    pub(crate) queue_bytes: usize,
+    pub(crate) actions: Vec<Action>,
+    pub(crate) end: End,
+}
+
+/// Where the machine is told to begin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Start {
+    Nothing,
+    From(u64),
+    After(u64),
+}
+
+/// How a script ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum End {
+    /// The host stops, wherever things stand.
+    Stop,
+    /// Everything that can still come comes, after so much silence, and is answered.
+    Settle(Duration),
+}
+
+/// What servers, the network, the clock and the host do.
+#[derive(Clone, Debug)]
+pub(crate) enum Action {
+    /// A write, in one to three lines of one index (CSI claims make more than two), of so many events each.
+    Append {
+        step: u64,
+        lines: Vec<usize>,
+        matches: bool,
+    },
+    /// So many lines reach us, in reads of so many bytes.
+    Read {
+        lines: usize,
+        chunk: usize,
+    },
+    /// A line reaches us in part, and then the end.
+    CutInside(usize),
+    /// A line reaches us that cannot be taken.
+    Garble(Garbled),
+    Heartbeat,
+    Cut,
+    /// A subscription is accepted. Servers before 1.0.7 send no `{}` at once.
+    Connect {
+        greeted: bool,
+    },
+    Refuse(Refusal),
+    /// All but so many of the newest lines are forgotten by one server.
+    Evict {
+        server: usize,
+        kept: usize,
+    },
+    /// One server starts anew, with so many lines, and replays them from the first on to a client that comes early.
+    Restart {
+        server: usize,
+        kept: usize,
+        early: bool,
+    },
+    /// One server falls behind by so many lines, and has kept so many.
+    Lag {
+        server: usize,
+        lacks: usize,
+        kept: usize,
+    },
+    /// One server gets lines that it lacks.
+    CatchUp {
+        server: usize,
+        lines: usize,
+    },
+    /// The cluster is lost and made anew: indexes begin again.
+    Rebuild,
+    Pass(Duration),
+    /// The host takes so many items.
+    Take(usize),
+    /// The host answers one of the batches that it has taken.
+    Answer {
+        which: usize,
+        delivery: Delivery,
+    },
+    /// The host answers for a batch that it has not been given.
+    AnswerTooEarly,
+}
+
+/// Why a line cannot be taken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Garbled {
+    NotJson,
+    TooLong,
+    /// With its index out of sight.
+    FarTooLong,
+}
+
+/// How a subscription is not accepted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Refusal {
+    /// Nobody listens, or the status says no.
+    Plain,
+    /// 200, and then the end: from 1.11.2 on.
+    LooksLikeSuccess,
+    /// 200, and then nothing.
+    Silent,
+}
+
+/// Which actions are drawn from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Weather {
+    /// Everything.
+    Any,
+    /// What happens in the life of servers that forget nothing.
+    Calm,
+}
+
+impl Start {
+    pub(crate) fn mark(self) -> Mark {
+        match self {
+            Self::Nothing => Mark::Nothing,
+            Self::From(index) => Mark::From(RaftIndex(index)),
+            Self::After(index) => Mark::After(RaftIndex(index)),
+        }
+    }
+
+    pub(crate) fn wants(self, index: u64) -> bool {
+        match self {
+            Self::Nothing => true,
+            // Its own lines may be evicted before they are read; the design takes the index for the proof.
+            Self::From(from) => index > from,
+            Self::After(after) => index > after,
+        }
+    }
+}
+
+impl Script {
+    /// Reads a script out of bytes; any will do.
+    pub(crate) fn of(bytes: &[u8], weather: Weather) -> Self {
+        let mut dice = Dice(bytes);
+        let calm = weather == Weather::Calm;
+        let start = match dice.below(5) {
+            3 if !calm => Start::From(1 + dice.number(11)),
+            4 if !calm => Start::After(1 + dice.number(11)),
+            _ => Start::Nothing,
+        };
+        let servers = 1 + dice.below(3);
+        // One line at a time, some lines, all.
+        let queue_bytes = [1, 1500, 1 << 20][dice.below(3)];
+        let end = match dice.below(4) {
+            0 if !calm => End::Stop,
+            1 if !calm => End::Settle(PROOF_TIMEOUT),
+            _ => End::Settle(Duration::ZERO),
+        };
+        let mut actions = Vec::new();
+        while !dice.0.is_empty() && actions.len() < MAX_ACTIONS {
+            actions.push(if calm {
+                calm_action(&mut dice)
+            } else {
+                any_action(&mut dice)
+            });
+        }
+        Self {
+            start,
+            servers,
+            queue_bytes,
+            actions,
+            end,
+        }
+    }
+}
+
+/// Choices, out of bytes. When they are used up, the first choice is taken.
+struct Dice<'a>(&'a [u8]);
+
+impl Dice<'_> {
+    fn below(&mut self, bound: usize) -> usize {
+        match self.0.split_first() {
+            Some((first, rest)) => {
+                self.0 = rest;
+                usize::from(*first) % bound
+            }
+            None => 0,
+        }
+    }
+
+    fn number(&mut self, bound: usize) -> u64 {
+        self.below(bound) as u64
+    }
+
+    fn yes(&mut self) -> bool {
+        self.below(2) == 1
+    }
+}
+
+fn calm_action(dice: &mut Dice<'_>) -> Action {
+    match dice.below(32) {
+        0..7 => append(dice),
+        7..12 => read(dice),
+        12 => Action::Heartbeat,
+        13 | 14 => Action::Cut,
+        15 => Action::CutInside(dice.below(256)),
+        16..21 => Action::Connect {
+            greeted: dice.below(4) > 0,
+        },
+        21 => Action::Refuse(refusal(dice)),
+        22 => Action::CatchUp {
+            server: dice.below(3),
+            lines: dice.below(4),
+        },
+        23 => Action::Lag {
+            server: dice.below(3),
+            lacks: dice.below(4),
+            kept: usize::MAX,
+        },
+        24 => Action::Restart {
+            server: dice.below(3),
+            kept: usize::MAX,
+            early: dice.yes(),
+        },
+        25..28 => Action::Take(1 + dice.below(4)),
+        _ => answer(dice),
+    }
+}
+
+fn any_action(dice: &mut Dice<'_>) -> Action {
+    // Few are kept, so that an index is often cut in half.
+    match dice.below(16) {
+        0 => Action::Garble(match dice.below(8) {
+            0..3 => Garbled::NotJson,
+            3..6 => Garbled::TooLong,
+            _ => Garbled::FarTooLong,
+        }),
+        1 => Action::Evict {
+            server: dice.below(3),
+            kept: dice.below(4),
+        },
+        2 => match dice.below(8) {
+            0 => Action::Rebuild,
+            1 => Action::AnswerTooEarly,
+            2..5 => Action::Restart {
+                server: dice.below(3),
+                kept: dice.below(4),
+                early: dice.yes(),
+            },
+            _ => Action::Lag {
+                server: dice.below(3),
+                lacks: dice.below(4),
+                kept: dice.below(4),
+            },
+        },
+        3 => Action::Pass(match dice.below(4) {
+            0 => Duration::from_secs(1),
+            1 => PROOF_TIMEOUT - Duration::from_secs(1),
+            2 => PROOF_TIMEOUT.max(FIRST_LINE_TIMEOUT),
+            _ => OLDER_LINES_TIMEOUT + Duration::from_secs(1),
+        }),
+        _ => calm_action(dice),
+    }
+}
+
+fn append(dice: &mut Dice<'_>) -> Action {
+    let lines = [1, 1, 2, 3][dice.below(4)];
+    Action::Append {
+        step: 1 + dice.number(3),
+        lines: (0..lines).map(|_| 1 + dice.below(2)).collect(),
+        matches: dice.below(5) > 0,
+    }
+}
+
+fn read(dice: &mut Dice<'_>) -> Action {
+    Action::Read {
+        lines: 1 + dice.below(4),
+        chunk: [1 << 16, 1 << 16, 200, 17][dice.below(4)],
+    }
+}
+
+fn refusal(dice: &mut Dice<'_>) -> Refusal {
+    match dice.below(3) {
+        0 => Refusal::Plain,
+        1 => Refusal::LooksLikeSuccess,
+        _ => Refusal::Silent,
+    }
+}
+
+fn answer(dice: &mut Dice<'_>) -> Action {
+    Action::Answer {
+        which: dice.below(8),
+        delivery: match dice.below(8) {
+            0 => Delivery::Rejected,
+            1 => Delivery::Errored,
+            _ => Delivery::Delivered,
+        },
+    }
+}

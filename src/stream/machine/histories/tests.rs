@@ -1,0 +1,74 @@
+use proptest::prelude::*;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::*;
+
+/// As long as a script can use.
+const SCRIPT_BYTES: usize = 240;
+
+/// How many scripts a source without a rule may need until it is found out.
+const SEEDS: u64 = 4000;
+/// In how many of them nothing must be found in a source with all its rules.
+const CLEAN_SEEDS: u64 = 400;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn whatever_servers_and_hosts_do_the_promises_hold(
+        bytes in proptest::collection::vec(any::<u8>(), 0..SCRIPT_BYTES),
+    ) {
+        let (script, history) = play(&bytes, Weather::Any, None);
+        let holds = history.check();
+        prop_assert!(holds.is_ok(), "{holds:?}\n{script:?}\n{history:?}");
+    }
+
+    #[test]
+    fn servers_that_forget_nothing_make_no_gap(
+        bytes in proptest::collection::vec(any::<u8>(), 0..SCRIPT_BYTES),
+    ) {
+        let (script, history) = play(&bytes, Weather::Calm, None);
+        let holds = no_gap(&history);
+        prop_assert!(holds.is_ok(), "{holds:?}\n{script:?}\n{history:?}");
+        let holds = history.check();
+        prop_assert!(holds.is_ok(), "{holds:?}\n{script:?}\n{history:?}");
+    }
+}
+
+fn random_bytes(seed: u64) -> Vec<u8> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let length = rng.random_range(0..SCRIPT_BYTES);
+    (0..length).map(|_| rng.random()).collect()
+}
+
+/// What is wrong with the source without a rule, in the first script in which something is. A debug assertion counts: it is the
+/// same promises, looked at while the source runs.
+fn found(rule: Option<Rule>, seeds: u64) -> Option<(u64, &'static str)> {
+    (0..seeds).find_map(|seed| {
+        let bytes = random_bytes(seed);
+        let played = std::panic::catch_unwind(|| {
+            let (_, history) = play(&bytes, Weather::Any, rule);
+            let (_, calm) = play(&bytes, Weather::Calm, rule);
+            (history, calm)
+        });
+        let Ok((history, calm)) = played else {
+            return Some((seed, "a debug assertion"));
+        };
+        let violation = history.check().err().or(calm.check().err());
+        violation
+            .map(|violation| violation.invariant.id())
+            .or(no_gap(&calm).is_err().then_some("a gap for nothing"))
+            .map(|promise| (seed, promise))
+    })
+}
+
+#[test]
+fn a_source_with_one_rule_taken_out_is_found_out() {
+    for rule in Rule::ALL {
+        let found = found(Some(rule), SEEDS);
+        println!("{rule:?}: {found:?}");
+        assert!(found.is_some(), "nobody misses {rule:?}");
+    }
+    assert_eq!(found(None, CLEAN_SEEDS), None);
+}

@@ -263,7 +263,11 @@ pub(super) fn plant(
                 Step::Field(name) => name.clone(),
                 _ => key(),
             };
-            payload.as_object_mut().unwrap().entry(name).or_insert(Value::Null)
+            payload
+                .as_object_mut()
+                .unwrap()
+                .entry(name)
+                .or_insert(Value::Null)
         }
     };
     plant(next, rest, value, key, pick);
@@ -303,7 +307,12 @@ fn every_recorded_field_is_listed_and_treated_as_the_table_says() {
             continue;
         };
         let before: Value = serde_json::from_str(&payload).unwrap();
-        node.compare(&before, &shown_payload(&topic, &payload), &topic, &mut wrong);
+        node.compare(
+            &before,
+            &shown_payload(&topic, &payload),
+            &topic,
+            &mut wrong,
+        );
     }
     wrong.sort();
     wrong.dedup();
@@ -332,7 +341,10 @@ fn a_table_that_is_wrong_is_noticed() {
     let job = |text: &str| -> Value { serde_json::from_str(text).unwrap() };
     let mut wrong = Vec::new();
     for (before, after) in [
-        (r#"{"Job":{"NewInNomad":"x"}}"#, r#"{"Job":{"NewInNomad":"x"}}"#),
+        (
+            r#"{"Job":{"NewInNomad":"x"}}"#,
+            r#"{"Job":{"NewInNomad":"x"}}"#,
+        ),
         (r#"{"Job":{"ID":"x"}}"#, r#"{"Job":{"ID":"[REDACTED]"}}"#),
         (r#"{"Job":{"ID":"x"}}"#, r#"{"Job":"[REDACTED]"}"#),
         (r#"{"Job":{"ID":["x"]}}"#, r#"{"Job":{"ID":["x"]}}"#),

@@ -56,7 +56,11 @@ fn masked_users(text: &str, kind: Kind, credentials: &mut Vec<String>) -> Option
         };
         if let Some(at) = at {
             let user = &rest[..at];
-            credentials.push(user.split_once(':').map_or(user, |(_, word)| word).to_owned());
+            credentials.push(
+                user.split_once(':')
+                    .map_or(user, |(_, word)| word)
+                    .to_owned(),
+            );
             masked.push_str(&text[copied..start]);
             masked.push_str(REDACTED);
             copied = start + at;
@@ -77,7 +81,9 @@ fn masked_queries(text: &str, kind: Kind, credentials: &mut Vec<String>) -> Opti
         let rest = &text[start..];
         let length = url_length(&text[..question], rest, kind);
         if length > 0 {
-            let values = rest[..length].split('&').filter_map(|pair| pair.split_once('='));
+            // What stands behind an unquoted URL is taken for a part of it.
+            let query = rest[..length].trim_end_matches([':', ',', ';', '.', '\'', ')']);
+            let values = query.split('&').filter_map(|pair| pair.split_once('='));
             credentials.extend(values.map(|(_, value)| value.to_owned()));
             masked.push_str(&text[copied..start]);
             masked.push_str(REDACTED);
@@ -144,8 +150,12 @@ fn closing_quote(text: &str) -> usize {
 
 /// Whether it may be a host, with or without a port.
 fn is_host(authority: &str) -> bool {
-    authority.ends_with(']')
-        || authority.rsplit_once(':').is_none_or(|(_, port)| {
+    let after_name = match authority.strip_prefix('[') {
+        Some(address) => address.split_once(']').map_or(address, |(_, port)| port),
+        None => authority.find(':').map_or("", |colon| &authority[colon..]),
+    };
+    after_name.is_empty()
+        || after_name.strip_prefix(':').is_some_and(|port| {
             port.len() <= "65535".len() && port.bytes().all(|byte| byte.is_ascii_digit())
         })
 }
@@ -164,7 +174,10 @@ mod tests {
             let shown = masked(text, kind);
             assert_eq!(shown.as_deref().unwrap_or(text), *expected);
             // Once is enough.
-            assert_eq!(masked(expected, kind).as_deref().unwrap_or(expected), *expected);
+            assert_eq!(
+                masked(expected, kind).as_deref().unwrap_or(expected),
+                *expected
+            );
         }
     }
 
@@ -194,6 +207,8 @@ mod tests {
                 ("http://u:p\"s@h/x", "http://[REDACTED]@h/x"),
                 ("http://u:p's@h/x", "http://[REDACTED]@h/x"),
                 ("http://u:1234567/s@h/x", "http://[REDACTED]@h/x"),
+                ("http://u:p:/s@h/x", "http://[REDACTED]@h/x"),
+                ("http://[u:p/s@h/x", "http://[REDACTED]@h/x"),
                 ("http://h:80/@scope/pkg", "http://h:80/@scope/pkg"),
                 ("http://[::1]:80/@scope", "http://[::1]:80/@scope"),
                 ("http://[::1]/@scope", "http://[::1]/@scope"),
@@ -243,7 +258,10 @@ mod tests {
                     "git@h:x?[REDACTED] cannot use [REDACTED]",
                 ),
                 // Nobody's secret.
-                (r#"parse "http://h:x": invalid port ":x""#, r#"parse "http://h:x": invalid port ":x""#),
+                (
+                    r#"parse "http://h:x": invalid port ":x""#,
+                    r#"parse "http://h:x": invalid port ":x""#,
+                ),
             ],
         );
     }
@@ -253,9 +271,15 @@ mod tests {
         check(
             Kind::Address,
             &[
-                ("s3.amazonaws.com/b/k?a=x y\"z", "s3.amazonaws.com/b/k?[REDACTED]"),
+                (
+                    "s3.amazonaws.com/b/k?a=x y\"z",
+                    "s3.amazonaws.com/b/k?[REDACTED]",
+                ),
                 ("/health?token=a b", "/health?[REDACTED]"),
-                ("https://u:p w\"d@h/x?a", "https://[REDACTED]@h/x?[REDACTED]"),
+                (
+                    "https://u:p w\"d@h/x?a",
+                    "https://[REDACTED]@h/x?[REDACTED]",
+                ),
                 ("https://registry/@scope/p", "https://registry/@scope/p"),
             ],
         );

@@ -111,6 +111,8 @@ pub(super) fn rule(place: Place, key: &str) -> Rule {
         (Place::Root, "AuthMethod") => Rule::Enter(Place::AuthMethod),
         (Place::Root, _) => Rule::Enter(Place::Elsewhere),
         (_, "Meta" | "CanaryMeta" | "TaggedAddresses" | "EnvoyGatewayBindAddresses")
+        // By task and by group, outside of jobs; there these are lists, for which it makes no difference.
+        | (_, "Tasks" | "TaskResources" | "ResourcesExhausted" | "FailedTGAllocs")
         | (Place::Job, "Volumes") => Rule::Names(place),
         (_, "CNI") => Rule::Enter(Place::NetworkPlugins),
         (Place::NetworkPlugins, "Args") => Rule::Values,

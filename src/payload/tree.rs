@@ -180,9 +180,7 @@ impl Reader<'_> {
                 Rule::DriverConfig => Treatment::DriverConfig,
             },
             Treatment::Names(place) => Treatment::Show(place),
-            Treatment::DriverConfig if matches!(name, "image" | "ports") => {
-                Treatment::Plain
-            }
+            Treatment::DriverConfig if matches!(name, "image" | "ports") => Treatment::Plain,
             Treatment::HideValues | Treatment::DriverConfig => Treatment::Hide,
             other => other,
         };

@@ -6,6 +6,7 @@
 mod connection;
 mod mend;
 mod request;
+pub(crate) mod said;
 mod tables;
 
 use std::sync::Arc;
@@ -177,10 +178,16 @@ impl Client {
             StatusCode::TOO_MANY_REQUESTS => ErrorKind::TooManyConnections,
             _ => ErrorKind::Status,
         };
+        // From a file it is read again: that is its only place.
+        let token = tokio::time::timeout(self.settings.connect_timeout, self.token())
+            .await
+            .ok()
+            .and_then(Result::ok)
+            .flatten();
         let said = if said.is_empty() {
             said
         } else {
-            format!(" {said:?}")
+            format!(" {}", said::quoted(&said, token.as_ref()))
         };
         Error::new(
             kind,

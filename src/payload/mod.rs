@@ -1,5 +1,6 @@
 //! What is inside an event: when it happened, what must not leave, and the payload as a tree.
 
+pub(crate) mod mask;
 #[cfg(feature = "value")]
 mod redact;
 pub(crate) mod text;

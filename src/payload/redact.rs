@@ -3,19 +3,19 @@
 //! Keys stay, values become `"[REDACTED]"`. What is empty stays as it is: it hides nothing. `Meta` stays too, it is meant to be
 //! read.
 //!
-//! What counts as a secret, all of it sent in clear by Nomad 1.0 to 2.0 (`nomad/structs`, seen in recordings):
-//! - in a Job, wherever one stands: `Env`; the text of templates; every value of a `Config` but `image` and `ports` (tasks,
-//!   sidecars, proxies, secret providers); headers that a gateway sets; headers and options of artifacts; `Header` and `Body`
-//!   of checks; mount flags; the dispatch `Payload`; tokens;
-//! - `Parameters`, `Context`, `Secrets` and mount flags of volumes, `LeaderACL` of evaluations, the lock ID of variables,
-//!   client secrets and private keys of authentication methods (clear before 1.9.7);
-//! - anywhere: `SecretID`, and the user information of a URL; in artifact sources and task events its query too (a failed
-//!   download quotes the URL in an Allocation, with the options of the artifact).
+//! A value is a secret because of the place where it stands, never because of what it looks like. Every place that Nomad 1.11
+//! has is listed in `tests/fixtures/fields.tsv`, with what becomes of it and why; a test holds these rules to that table.
+//! Rules go by the names of fields and not by whole paths, so that they hold for other versions and wherever a job may stand.
+//!
+//! Names are matched exactly: the server writes them from its structs, whatever a user had typed.
 //!
 //! Here are the rules; `tree` applies them while it reads.
 
-/// What stands in the place of a secret.
-pub(super) const REDACTED: &str = "[REDACTED]";
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
+use super::mask::Kind;
 
 /// Whether a payload, as text, may hold something to redact. Quick, and errs on the side of yes.
 ///
@@ -23,20 +23,22 @@ pub(super) const REDACTED: &str = "[REDACTED]";
 /// through the tree. A backslash may begin an escape that hides a name or a `://`.
 #[must_use]
 pub(super) fn may_need_redaction(payload: &[u8]) -> bool {
-    const SIGNS: [&[u8]; 9] = [
-        b"\\",
-        b"://",
-        b"?",
-        b"\"SecretID\"",
-        b"\"AuthMethod\"",
-        b"\"Job\"",
-        b"\"Volume\"",
-        b"\"LeaderACL\"",
-        b"\"Lock\"",
-    ];
-    SIGNS
-        .iter()
-        .any(|sign| memchr::memmem::find(payload, sign).is_some())
+    static SIGNS: LazyLock<[Finder<'static>; 9]> = LazyLock::new(|| {
+        [
+            "://",
+            "\"SecretID\"",
+            "\"SignedIdentities\"",
+            "\"CNI\"",
+            "\"AuthMethod\"",
+            "\"Job\"",
+            "\"Volume\"",
+            "\"LeaderACL\"",
+            "\"Lock\"",
+        ]
+        .map(Finder::new)
+    });
+    memchr::memchr2(b'\\', b'?', payload).is_some()
+        || SIGNS.iter().any(|sign| sign.find(payload).is_some())
 }
 
 /// Where in a payload a value stands, as far as that matters for what is secret.
@@ -46,12 +48,18 @@ pub(super) enum Place {
     Root,
     Elsewhere,
     Job,
+    /// A secret provider or a proxy of a job, whose `Config` is not that of a task's driver.
+    Provider,
     /// A service check of a job.
     Check,
+    /// The path that a check asks for.
+    CheckPath,
     /// An artifact of a job.
     Artifact,
     /// What a gateway of a job does to headers.
     HeaderModifiers,
+    /// What the plugins of a container's network are given, in jobs and allocations.
+    NetworkPlugins,
     Volume,
     Evaluation,
     VariableMetadata,
@@ -62,9 +70,13 @@ pub(super) enum Place {
 }
 
 impl Place {
-    /// Whether the query of a URL may hold a credential here, as those of artifacts do.
-    pub(super) fn hides_queries(self) -> bool {
-        matches!(self, Self::Artifact | Self::TaskStates)
+    /// How a text is to be read that stands here.
+    pub(super) fn texts(self) -> Kind {
+        match self {
+            Self::Artifact | Self::CheckPath => Kind::Address,
+            Self::TaskStates => Kind::Message,
+            _ => Kind::Text,
+        }
     }
 }
 
@@ -90,17 +102,27 @@ pub(super) fn rule(place: Place, key: &str) -> Rule {
         // A Job stands alone in its own events, and in others wherever a version of Nomad may embed one.
         (_, "Job") => Rule::Enter(Place::Job),
         (_, "TaskStates") => Rule::Enter(Place::TaskStates),
+        (_, "SecretID") => Rule::Whole,
+        // Tokens of workloads. Servers take them out, from 1.9.6 on wherever they stand.
+        (_, "SignedIdentities") => Rule::Values,
         (Place::Root, "Volume") => Rule::Enter(Place::Volume),
         (Place::Root, "Evaluation") => Rule::Enter(Place::Evaluation),
         (Place::Root, "Metadata") => Rule::Enter(Place::VariableMetadata),
         (Place::Root, "AuthMethod") => Rule::Enter(Place::AuthMethod),
         (Place::Root, _) => Rule::Enter(Place::Elsewhere),
-        (_, "Meta" | "CanaryMeta") | (Place::Job, "Volumes") => Rule::Names(place),
-        (_, "SecretID") => Rule::Whole,
+        (_, "Meta" | "CanaryMeta" | "TaggedAddresses" | "EnvoyGatewayBindAddresses")
+        // By task and by group, outside of jobs; there these are lists, for which it makes no difference.
+        | (_, "Tasks" | "TaskResources" | "ResourcesExhausted" | "FailedTGAllocs")
+        | (Place::Job, "Volumes") => Rule::Names(place),
+        (_, "CNI") => Rule::Enter(Place::NetworkPlugins),
+        (Place::NetworkPlugins, "Args") => Rule::Values,
         // Its `Payload` says whether one is required.
         (Place::Job, "ParameterizedJob") => Rule::Enter(Place::Elsewhere),
-        (Place::Job | Place::Check, "Env") => Rule::Values,
+        (Place::Job, "Secrets" | "Proxy") => Rule::Enter(Place::Provider),
+        (Place::Provider, "Config") | (Place::Job | Place::Provider, "Env") => Rule::Values,
         (Place::Job, "Config") => Rule::DriverConfig,
+        // Of actions and of scripts that run when a template changes; the command itself says what is done.
+        (Place::Job | Place::Check, "Args") => Rule::Values,
         (Place::Job, "EmbeddedTmpl" | "Payload" | "ConsulToken" | "VaultToken" | "MountFlags") => {
             Rule::Whole
         }
@@ -111,92 +133,17 @@ pub(super) fn rule(place: Place, key: &str) -> Rule {
         (Place::Job, "Checks") => Rule::Enter(Place::Check),
         (Place::Check, "Header") => Rule::Values,
         (Place::Check, "Body") => Rule::Whole,
+        (Place::Check, "Path") => Rule::Enter(Place::CheckPath),
         (Place::Volume, "Parameters" | "Context" | "Secrets") => Rule::Values,
         (Place::Volume, "MountFlags") => Rule::Whole,
         (Place::Evaluation, "LeaderACL") => Rule::Whole,
         (Place::VariableMetadata, "Lock") => Rule::Enter(Place::VariableLock),
         (Place::VariableLock, "ID") => Rule::Whole,
         (Place::AuthMethod, "OIDCClientSecret" | "ClientSecret" | "PemKey") => Rule::Whole,
+        (Place::AuthMethod, "ExtraHeaders") => Rule::Values,
         // Inside a check or an artifact nothing else of a job's can follow.
         _ => Rule::Enter(place),
     }
-}
-
-/// Masks the user information of every URL in a text, and every query too if asked to. `None` where there is nothing to mask.
-pub(super) fn masked_urls(text: &str, queries: bool) -> Option<String> {
-    let users = masked_users(text);
-    if !queries {
-        return users;
-    }
-    masked_queries(users.as_deref().unwrap_or(text)).or(users)
-}
-
-fn masked_users(text: &str) -> Option<String> {
-    let mut masked = String::new();
-    // Up to here `text` is in `masked`.
-    let mut copied = 0;
-    for (scheme_end, _) in text.match_indices("://") {
-        let start = scheme_end + "://".len();
-        if start < copied {
-            continue;
-        }
-        let rest = &text[start..];
-        let url = &rest[..rest.find(ends_url).unwrap_or(rest.len())];
-        let authority = &url[..url.find(['/', '?', '#']).unwrap_or(url.len())];
-        // A password may hold a raw `@`: the last one ends the user information. Or another character that it should not,
-        // and then what stands before that is no host with a port.
-        let at = match authority.rfind('@') {
-            None if !is_host(authority) => url.rfind('@'),
-            at => at,
-        };
-        if let Some(at) = at {
-            masked.push_str(&text[copied..start]);
-            masked.push_str(REDACTED);
-            copied = start + at;
-        }
-    }
-    finished(text, masked, copied)
-}
-
-/// Masks what follows a question mark. Artifact sources need no scheme: `git@github.com:...?sshkey=...` is one.
-fn masked_queries(text: &str) -> Option<String> {
-    let mut masked = String::new();
-    let mut copied = 0;
-    for (question, _) in text.match_indices('?') {
-        let start = question + 1;
-        if start < copied {
-            continue;
-        }
-        let rest = &text[start..];
-        let length = rest.find(ends_url).unwrap_or(rest.len());
-        if length > 0 {
-            masked.push_str(&text[copied..start]);
-            masked.push_str(REDACTED);
-            copied = start + length;
-        }
-    }
-    finished(text, masked, copied)
-}
-
-fn finished(text: &str, mut masked: String, copied: usize) -> Option<String> {
-    if copied == 0 {
-        return None;
-    }
-    masked.push_str(&text[copied..]);
-    Some(masked)
-}
-
-/// Whether it may be a host, with or without a port.
-fn is_host(authority: &str) -> bool {
-    authority.ends_with(']')
-        || authority
-            .rsplit_once(':')
-            .is_none_or(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-/// What cannot stand in a URL, and in messages stands after one.
-fn ends_url(c: char) -> bool {
-    c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | '`')
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ use twox_hash::XxHash3_128;
 use vrl::value::value::ObjectMap;
 use vrl::value::{KeyString, Value};
 
-use super::redact::{Place, REDACTED, Rule, masked_urls, rule};
+use super::mask::{REDACTED, masked};
+use super::redact::{Place, Rule, rule};
 use super::text::{Text, deserializer};
 use super::wanted::Wanted;
 
@@ -37,6 +38,8 @@ pub(super) enum Treatment {
     HideValues,
     /// As `HideValues`, but `image` and `ports` are shown.
     DriverConfig,
+    /// It is shown if it is a scalar or a list of them: an object would be an option of another driver by the same name.
+    Plain,
 }
 
 /// Reads JSON text. Texts of the tree are slices of it.
@@ -100,7 +103,7 @@ impl Reader<'_> {
     fn hides_scalars(self) -> bool {
         !matches!(
             self.treatment,
-            Treatment::Clear | Treatment::Show(_) | Treatment::Names(_)
+            Treatment::Clear | Treatment::Show(_) | Treatment::Names(_) | Treatment::Plain
         )
     }
 
@@ -126,8 +129,13 @@ impl Reader<'_> {
         if self.hides_scalars() && !text.is_empty() {
             return self.redacted();
         }
-        if let Treatment::Show(place) | Treatment::Names(place) = self.treatment
-            && let Some(masked) = masked_urls(text, place.hides_queries())
+        let kind = match self.treatment {
+            Treatment::Show(place) | Treatment::Names(place) => Some(place.texts()),
+            Treatment::Plain => Some(Place::Elsewhere.texts()),
+            _ => None,
+        };
+        if let Some(kind) = kind
+            && let Some(masked) = masked(text, kind)
         {
             return Tree {
                 hash: hash(Kind::Text, masked.as_bytes()),
@@ -172,9 +180,7 @@ impl Reader<'_> {
                 Rule::DriverConfig => Treatment::DriverConfig,
             },
             Treatment::Names(place) => Treatment::Show(place),
-            Treatment::DriverConfig if matches!(name, "image" | "ports") => {
-                Treatment::Show(Place::Elsewhere)
-            }
+            Treatment::DriverConfig if matches!(name, "image" | "ports") => Treatment::Plain,
             Treatment::HideValues | Treatment::DriverConfig => Treatment::Hide,
             other => other,
         };
@@ -268,7 +274,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Tree, A::Error> {
-        if matches!(self.treatment, Treatment::Hide)
+        if matches!(self.treatment, Treatment::Hide | Treatment::Plain)
             && map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some()
         {
             while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}

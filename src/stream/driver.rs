@@ -19,7 +19,7 @@ use crate::envelope::{self, Envelope, EnvelopeError, Line};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, RaftIndex};
 use crate::frame::{Frame, Remainder, Splitter};
-use crate::nomad::{Client, Subscription};
+use crate::nomad::{Client, Subscription, said};
 use crate::options::{Settings, StartAt};
 use crate::payload::time::{Dating, Received};
 use crate::position::proof::ProofKey;
@@ -364,7 +364,13 @@ fn broken(error: &hyper::Error) -> Error {
 fn closed(remainder: Remainder) -> Error {
     let context = match remainder {
         Remainder::Nothing => "the server ended the stream".to_owned(),
-        Remainder::ErrorText(text) => format!("the server ended the stream: {text:?}"),
+        Remainder::ErrorText(text) => match said::last_words(&text) {
+            Some(words) => format!("the server ended the stream: {words:?}"),
+            None => format!(
+                "the server ended the stream with {} bytes that are no line",
+                text.len()
+            ),
+        },
         Remainder::Cut(bytes) => {
             format!("the stream ended within a line, after {bytes} bytes of it")
         }

@@ -185,37 +185,3 @@ fn a_payload_that_is_no_object_is_masked_too() {
         r#"["http://[REDACTED]@h"]"#
     );
 }
-
-#[test]
-fn user_information_of_urls_is_masked_whole() {
-    for (text, expected) in [
-        ("no url", "no url"),
-        ("http://host/path", "http://host/path"),
-        ("http://host/@scope/pkg", "http://host/@scope/pkg"),
-        ("http://u@host", "http://[REDACTED]@host"),
-        ("http://u:p@ss@host/x", "http://[REDACTED]@host/x"),
-        (
-            "a http://u:p@h b https://v:q@i/ c",
-            "a http://[REDACTED]@h b https://[REDACTED]@i/ c",
-        ),
-        ("://@", "://[REDACTED]@"),
-        ("s3://k:ö@h/ü", "s3://[REDACTED]@h/ü"),
-        // Passwords that ought to have been encoded, and that Nomad then quotes as an invalid port.
-        ("http://u:p/s@h/x", "http://[REDACTED]@h/x"),
-        ("http://u:p?s@h/x", "http://[REDACTED]@h/x"),
-        ("http://u:p#s@h/x", "http://[REDACTED]@h/x"),
-        ("http://h:80/@scope/pkg", "http://h:80/@scope/pkg"),
-        ("http://[::1]:80/@scope", "http://[::1]:80/@scope"),
-        ("http://[::1]/@scope", "http://[::1]/@scope"),
-    ] {
-        assert_eq!(
-            masked_urls(text, false).as_deref().unwrap_or(text),
-            expected
-        );
-    }
-    assert_eq!(
-        masked_urls("x http://u@h/p?a=1&b=2 y http://h?c z", true).as_deref(),
-        Some("x http://[REDACTED]@h/p?[REDACTED] y http://h?[REDACTED] z")
-    );
-    assert_eq!(masked_urls("http://h/p?", true), None);
-}

@@ -296,9 +296,10 @@ impl Merged {
     /// A name given in full wins over an expanded one.
     fn finish(mut self, telemetry: &Telemetry) -> BTreeMap<String, String> {
         for (name, value) in self.named {
-            if let Some(discarded) = self.expanded.insert(name, value) {
-                telemetry.overridden(&discarded);
+            if self.expanded.contains_key(&name) {
+                telemetry.overridden(&name);
             }
+            self.expanded.insert(name, value);
         }
         self.expanded
     }

@@ -1,0 +1,257 @@
+//! The whole host between a server that misbehaves and a store: no planted secret in what is pushed, logged or counted.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::planted::{Case, case};
+use crate::host::config::Config;
+use crate::host::topology::{Ended, Topology};
+use crate::testing::eventually;
+use crate::testing::loki::{FakeLoki, Fault as LokiFault};
+use crate::testing::nomad::{BatchText, EventText, FakeNomad, Fault, Point, Script, Version};
+
+/// Events in a run.
+const CASES: usize = 250;
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What the server is shown, and quotes.
+const TOKEN: &str = "hunter2-token-of-nomad";
+const PASSWORD: &str = "hunter2-password-of-nomad";
+
+/// Labels, structured metadata and lines made of all that is in an event, by programs that fail on it.
+const CONFIG: &str = r#"
+[sources.nomad]
+type = "nomad_events"
+endpoints = ["${NOMAD}"]
+token = "${TOKEN}"
+topics = ["*"]
+backoff_max_secs = 1
+max_line_bytes = 600000
+
+[transforms.failing]
+type = "remap"
+inputs = ["nomad"]
+source = '.number = parse_int!(.Payload.Job.Payload); .text = slice!(encode_json(.Payload), 9999999)'
+
+[transforms.routed]
+type = "route"
+inputs = ["failing"]
+route.odd = 'contains(encode_json(.Payload), "1")'
+
+[sinks.loki]
+type = "loki"
+inputs = ["routed.odd", "routed._unmatched"]
+endpoint = "${LOKI}"
+encoding.codec = "json"
+labels.topic = "{{ Topic }}"
+labels."p_*" = "{{ Payload }}"
+labels.p_Job = "{{ Key }}"
+structured_metadata.missing = "{{ Payload.Nothing.Here }}"
+structured_metadata."job_*" = "{{ Payload.Job }}"
+structured_metadata."states_*" = "{{ Payload.Allocation.TaskStates }}"
+request.retry_initial_backoff_secs = 1
+acknowledgements.enabled = true
+"#;
+
+/// Collects what is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+/// Collects what metrics are called, with their labels.
+#[derive(Default)]
+struct Names(Mutex<String>);
+
+impl Names {
+    fn note(&self, key: &Key) {
+        *self.0.lock().unwrap() += &format!("{key:?}\n");
+    }
+}
+
+impl Recorder for Names {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        self.note(key);
+        Counter::noop()
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        self.note(key);
+        Gauge::noop()
+    }
+
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        self.note(key);
+        Histogram::noop()
+    }
+}
+
+/// Everything that a run has let out.
+struct Outcome {
+    pushed: String,
+    log: String,
+    metrics: String,
+}
+
+async fn run(cases: &[Case], token: &str) -> String {
+    let nomad = FakeNomad::builder()
+        .version(Version::V1_11_1)
+        .buffer_size(10_000)
+        .start()
+        .await
+        .unwrap();
+    let loki = FakeLoki::start().await.unwrap();
+    let mut index = 10;
+    for case in cases {
+        index += 1;
+        let event =
+            EventText::new(case.topic, "JobRegistered", "key").payload(case.payload.clone());
+        nomad
+            .append_batch(&BatchText::new(index).event(event))
+            .unwrap();
+        if index % 50 == 0 {
+            // One that is cut before its end, one that is none, and one that is too long.
+            let line = |payload: &str| {
+                format!(r#"{{"Index":{index},"Events":[{{"Topic":"Job","Payload":{payload}}}]}}"#)
+            };
+            let whole = line(&case.payload);
+            let half = whole.floor_char_boundary(whole.len() / 2);
+            nomad.append_opaque(index, whole[..half].to_owned());
+            nomad.append_opaque(index, case.payload.clone());
+            let long = format!("[{0},\"{1}\",{0}]", case.payload, "x".repeat(700_000));
+            nomad.append_opaque(index, line(&long));
+        }
+    }
+
+    // The server quotes the request, resets, cuts a line, and ends with a piece of an event and with the token.
+    let payload = &cases[0].payload;
+    let piece: String = payload.chars().skip(1).take(200).collect();
+    nomad.script(Script::answer(
+        403,
+        format!("refused: X-Nomad-Token: {token}, proxy http://u:{PASSWORD}@h/?t={PASSWORD}"),
+    ));
+    nomad.script(Script::answer(500, format!("{}{token}", "x".repeat(240))));
+    nomad.script(Script::new().fault(Point::Lines(3), Fault::Text(piece)));
+    nomad.script(Script::new().fault(Point::Lines(5), Fault::Text(format!("token {token}"))));
+    nomad.script(Script::new().fault(Point::InsideLine(9), Fault::Close));
+    nomad.script(Script::new().fault(Point::InsideLine(12), Fault::Reset));
+    loki.script([
+        LokiFault::status(500, "try again"),
+        LokiFault::Close,
+        LokiFault::WrittenButFailed,
+    ]);
+
+    let loki_url = loki.url();
+    let env = |name: &str| match name {
+        "NOMAD" => Some(nomad.url()),
+        "LOKI" => Some(loki_url.clone()),
+        "TOKEN" => Some(token.to_owned()),
+        _ => None,
+    };
+    let text = |_: &Path| Ok(CONFIG.to_owned());
+    let (config, warnings) = Config::load(Path::new("t.toml"), &env, &text).unwrap();
+    assert!(!format!("{config:?}{warnings:?}").contains(token));
+    let topology = Topology::build(config).unwrap();
+    let arrived = || {
+        let entries = loki.distinct();
+        let of_events = entries
+            .iter()
+            .filter(|entry| entry.labels["topic"] != "NomadEvents");
+        of_events.count()
+    };
+    let done = async {
+        let waited = eventually(PATIENCE, || arrived() >= cases.len());
+        assert!(waited.await.is_ok(), "{} events arrived", arrived());
+    };
+    let summary = topology.run(done).await;
+    assert_eq!(summary.ended, Ended::Stopped);
+    format!("{:?}", loki.entries())
+}
+
+fn outcome(cases: &[Case], token: &str) -> Outcome {
+    let log = Log::default();
+    let names = Names::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(log.clone())
+        .finish();
+    // All tasks run on this thread, so that its subscriber and its recorder see all of them.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let pushed = metrics::with_local_recorder(&names, || {
+        tracing::subscriber::with_default(subscriber, || runtime.block_on(run(cases, token)))
+    });
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    Outcome {
+        pushed,
+        log,
+        metrics: names.0.into_inner().unwrap(),
+    }
+}
+
+#[test]
+fn no_planted_secret_leaves_the_host_by_any_way() {
+    let mut runner = TestRunner::deterministic();
+    let strategy = case();
+    let cases: Vec<Case> = (0..CASES)
+        .map(|_| strategy.new_tree(&mut runner).unwrap().current())
+        .collect();
+    let outcome = outcome(&cases, TOKEN);
+
+    // What was to happen has happened, and was told.
+    for told in [
+        "answered 403",
+        "line discarded",
+        "too_long",
+        "not_json",
+        "that are no line",
+        "the connection broke",
+        "left out of the event",
+        "a name given in full",
+    ] {
+        assert!(outcome.log.contains(told), "{told} is not in the log");
+    }
+    assert!(outcome.metrics.contains("nomad_events_gaps_total"));
+    assert!(outcome.pushed.contains("[REDACTED]") && outcome.pushed.contains("Disconnected"));
+
+    for (way, text) in [
+        ("push", &outcome.pushed),
+        ("log", &outcome.log),
+        ("metrics", &outcome.metrics),
+    ] {
+        for case in &cases {
+            assert_eq!(case.leak(text), None, "by {way}: {}", case.payload);
+        }
+        assert!(!text.contains("hunter2"), "by {way}");
+    }
+}

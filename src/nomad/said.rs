@@ -1,0 +1,98 @@
+//! What a server says about a failure, fit for logs and notices.
+//!
+//! It is the server's text and not ours: a proxy may quote the request with its token, an address may hold a password, and what
+//! stands at the end of a broken stream may be a piece of an event.
+
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::payload::mask::{Kind, REDACTED, masked};
+
+/// What Nomad says at the end of a stream (`nomad/stream`, `nomad/structs/errors.go`; up to 1.11.1).
+const LAST_WORDS: [&str; 13] = [
+    "event dropped from buffer",
+    "subscription closed by server, client should resubscribe",
+    "subscription closed",
+    "invalid next item",
+    "event broker disabled",
+    "Permission denied",
+    "ACL token not found",
+    "ACL token expired",
+    "ACL token is invalid",
+    "No cluster leader",
+    "No path to region",
+    "Not ready to serve consistent reads",
+    "rpc error",
+];
+
+/// The server's last words, if they are known ones. Never a byte of what it sent.
+pub(crate) fn last_words(text: &str) -> Option<&'static str> {
+    LAST_WORDS.into_iter().find(|words| text.contains(words))
+}
+
+/// The text of a refusal, in quotes, without the token and without what addresses carry of credentials.
+pub(super) fn quoted(text: &str, token: Option<&SecretString>) -> String {
+    let mut shown = masked(text, Kind::Message).unwrap_or_else(|| text.to_owned());
+    if let Some(token) = token.map(ExposeSecret::expose_secret)
+        && !token.is_empty()
+    {
+        shown = shown.replace(token, REDACTED);
+        // Only the beginning of an answer is read, which may end within the token.
+        let cut = (MIN_CUT..token.len())
+            .rev()
+            .filter_map(|length| token.get(..length))
+            .find(|part| shown.ends_with(part));
+        if let Some(part) = cut {
+            shown.truncate(shown.len() - part.len());
+            shown.push_str(REDACTED);
+        }
+    }
+    format!("{shown:?}")
+}
+
+/// A shorter beginning of a token at the end of a text is taken for chance (bytes).
+const MIN_CUT: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_known_last_words_are_repeated() {
+        for (text, expected) in [
+            (
+                "event dropped from buffer",
+                Some("event dropped from buffer"),
+            ),
+            (
+                "rpc error: rpc error: Permission denied hunter2",
+                Some("Permission denied"),
+            ),
+            ("hunter2", None),
+            (r#""Env":{"PW":"hunter2"}}]"#, None),
+            ("", None),
+        ] {
+            assert_eq!(last_words(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_quoted_without_the_token() {
+        let token = SecretString::from("hunter2-token");
+        for (text, expected) in [
+            ("Permission denied", r#""Permission denied""#),
+            (
+                "no: X-Nomad-Token: hunter2-token, go away",
+                r#""no: X-Nomad-Token: [REDACTED], go away""#,
+            ),
+            ("X-Nomad-Token: hunter2-t", r#""X-Nomad-Token: [REDACTED]""#),
+            (
+                "proxy http://u:hunter2@h?token=hunter2 is \"down\"",
+                r#""proxy http://[REDACTED]@h?[REDACTED] is \"down\"""#,
+            ),
+        ] {
+            assert_eq!(quoted(text, Some(&token)), expected);
+        }
+        assert_eq!(quoted("no", None), r#""no""#);
+        assert_eq!(quoted("no", Some(&SecretString::from(""))), r#""no""#);
+    }
+}

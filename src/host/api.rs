@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, Request, StatusCode, header};
 use serde::Deserialize;
 use tokio::sync::watch;
 
-use super::listener::{Answer, answer, address};
+use super::listener::{Answer, address, answer};
 
 /// The options of `api`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -59,7 +59,11 @@ mod tests {
 
     async fn ask(method: Method, path: &str, stopping: bool) -> (u16, String) {
         let (_asks, asked) = watch::channel(stopping);
-        let request = Request::builder().method(method).uri(path).body(()).unwrap();
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .body(())
+            .unwrap();
         let answer = respond(&request, &asked);
         let status = answer.status().as_u16();
         let body = answer.into_body().collect().await.unwrap().to_bytes();

@@ -62,7 +62,9 @@ impl Listener {
         bound.await.map_err(|error: io::Error| {
             let remedy = match error.kind() {
                 io::ErrorKind::AddrInUse => "stop what listens there, or choose another port",
-                io::ErrorKind::AddrNotAvailable => "choose an address of this machine, or 0.0.0.0 for all",
+                io::ErrorKind::AddrNotAvailable => {
+                    "choose an address of this machine, or 0.0.0.0 for all"
+                }
                 io::ErrorKind::PermissionDenied => "choose a port from 1024 on",
                 _ => "choose another address",
             };

@@ -119,7 +119,8 @@ impl ProcessMetrics {
 
     /// Brings them up to date.
     pub(crate) fn refresh(&self) {
-        self.uptime.set(self.started.elapsed().as_secs_f64().floor());
+        self.uptime
+            .set(self.started.elapsed().as_secs_f64().floor());
     }
 }
 

@@ -75,7 +75,9 @@ pub fn parse(text: &str) -> Result<Scrape, String> {
                 .get_mut(name)
                 .filter(|family| family.kind.is_empty() && name == current)
                 .ok_or_else(|| wrong("not after its HELP"))?;
-            if !["counter", "gauge"].contains(&kind) || name.ends_with("_total") != (kind == "counter") {
+            if !["counter", "gauge"].contains(&kind)
+                || name.ends_with("_total") != (kind == "counter")
+            {
                 return Err(wrong("not the type of such a name"));
             }
             kind.clone_into(&mut family.kind);
@@ -144,7 +146,8 @@ fn sample(line: &str) -> Result<(String, BTreeMap<String, String>, Value), Strin
 
 fn check_name(name: &str) -> Result<(), String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
-    let right = name.starts_with(|c: char| plain(c) && !c.is_ascii_digit()) && name.chars().all(plain);
+    let right =
+        name.starts_with(|c: char| plain(c) && !c.is_ascii_digit()) && name.chars().all(plain);
     if right {
         Ok(())
     } else {

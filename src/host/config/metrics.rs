@@ -82,11 +82,20 @@ impl Observability {
 
     /// Finds addresses that two would listen on. A free port, 0, is another one each time.
     fn same_address(&self) -> Vec<Problem> {
-        let api = self.api.enabled.then_some(("`api`".to_owned(), None, self.api.address));
+        let api = self
+            .api
+            .enabled
+            .then_some(("`api`".to_owned(), None, self.api.address));
         let listeners: Vec<(String, Option<usize>, SocketAddr)> = self
             .exporters
             .iter()
-            .map(|node| (component_name("sink", &node.id), Some(node.line), node.config.address))
+            .map(|node| {
+                (
+                    component_name("sink", &node.id),
+                    Some(node.line),
+                    node.config.address,
+                )
+            })
             .chain(api)
             .collect();
         let mut problems = Vec::new();
@@ -115,8 +124,12 @@ impl Observability {
         let mut warnings = Vec::new();
         for exporter in &self.exporters {
             for source in &self.sources {
-                let (interval, kept) = (source.config.scrape_interval, exporter.config.flush_period);
-                let connected = exporter.inputs.iter().any(|input| input.component == source.id);
+                let (interval, kept) =
+                    (source.config.scrape_interval, exporter.config.flush_period);
+                let connected = exporter
+                    .inputs
+                    .iter()
+                    .any(|input| input.component == source.id);
                 if connected && interval >= kept {
                     warnings.push(format!(
                         "Sink \"{}\" drops a series after {} s (`flush_period_secs`), and source \"{}\" reads them every {} s \

@@ -76,7 +76,9 @@ pub(crate) struct Reader {
 impl InternalMetricsConfig {
     /// Prepares the source.
     pub(crate) fn reader(&self, registry: &Registry) -> Reader {
-        let host = hostname::get().ok().and_then(|name| name.into_string().ok());
+        let host = hostname::get()
+            .ok()
+            .and_then(|name| name.into_string().ok());
         let pid = std::process::id().to_string();
         let labels = [(&self.tags.host_key, host), (&self.tags.pid_key, Some(pid))]
             .into_iter()

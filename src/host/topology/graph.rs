@@ -86,8 +86,7 @@ impl Graph {
         let mut nodes = Vec::with_capacity(config.transforms.len());
         let mut problems = Vec::new();
         for node in &config.transforms {
-            let scope =
-                registry.component("transform", &node.id, node.transform.component_type());
+            let scope = registry.component("transform", &node.id, node.transform.component_type());
             match scope.within(|| Step::build(&node.id, &node.transform)) {
                 Ok(step) => {
                     step.warn(&node.id);
@@ -172,10 +171,7 @@ impl Graph {
                 add_query(&mut wanted, query);
             }
             let behind_program = behind_program || matches!(node.step, Step::Remap(_));
-            open.extend(
-                node.consumers()
-                    .map(|&next| (next, behind_program)),
-            );
+            open.extend(node.consumers().map(|&next| (next, behind_program)));
         }
         wanted
     }

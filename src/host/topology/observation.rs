@@ -197,6 +197,9 @@ impl Source {
 impl Observation {
     /// The sinks, in the order of the configuration.
     pub(super) fn exporters(&self) -> Vec<PrometheusExporter> {
-        self.exporters.iter().map(|exporter| exporter.sink.clone()).collect()
+        self.exporters
+            .iter()
+            .map(|exporter| exporter.sink.clone())
+            .collect()
     }
 }

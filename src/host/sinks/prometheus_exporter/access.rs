@@ -72,6 +72,8 @@ fn same(given: &[u8], expected: &[u8]) -> bool {
     let different = given
         .iter()
         .zip(expected)
-        .fold(0, |different, (given, expected)| different | (given ^ expected));
+        .fold(0, |different, (given, expected)| {
+            different | (given ^ expected)
+        });
     given.len() == expected.len() && different == 0
 }

@@ -57,7 +57,9 @@ impl Exposition {
         if now - self.last_flush > self.keep {
             self.last_flush = now;
             for family in self.families.values_mut() {
-                family.series.retain(|_, shown| now - shown.seen < self.keep);
+                family
+                    .series
+                    .retain(|_, shown| now - shown.seen < self.keep);
             }
             self.families.retain(|_, family| !family.series.is_empty());
         }
@@ -77,7 +79,10 @@ impl Exposition {
 
     /// The number of series.
     pub(super) fn len(&self) -> usize {
-        self.families.values().map(|family| family.series.len()).sum()
+        self.families
+            .values()
+            .map(|family| family.series.len())
+            .sum()
     }
 }
 
@@ -179,7 +184,9 @@ pub(crate) fn is_label_name(text: &str) -> bool {
 }
 
 fn is_name(text: &str, also: impl Fn(u8) -> bool) -> bool {
-    text.bytes().next().is_some_and(|first| !first.is_ascii_digit())
+    text.bytes()
+        .next()
+        .is_some_and(|first| !first.is_ascii_digit())
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || also(byte))
@@ -211,7 +218,11 @@ mod tests {
         let hostile = "back\\slash \"quote\"\nline é";
         exposition.take(
             vec![
-                sample("b_total", &[("z", "1"), ("a", hostile)], Value::Counter(u64::MAX)),
+                sample(
+                    "b_total",
+                    &[("z", "1"), ("a", hostile)],
+                    Value::Counter(u64::MAX),
+                ),
                 sample("a_up", &[], Value::Gauge(1.5)),
                 sample("a_up", &[("x", "")], Value::Gauge(f64::NEG_INFINITY)),
                 sample("a_up", &[("x", "1")], Value::Gauge(f64::INFINITY)),
@@ -262,7 +273,11 @@ mod tests {
             ("a-b", false, false),
             ("é", false, false),
         ] {
-            assert_eq!((is_metric_name(text), is_label_name(text)), (metric, label), "{text}");
+            assert_eq!(
+                (is_metric_name(text), is_label_name(text)),
+                (metric, label),
+                "{text}"
+            );
         }
     }
 }

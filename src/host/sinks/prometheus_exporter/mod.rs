@@ -153,7 +153,9 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
         .flat_map(|value| value.split(','))
         .any(|coding| {
             let mut parts = coding.split(';').map(str::trim);
-            let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+            let named = parts
+                .next()
+                .is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
             let refused = parts
                 .filter_map(|part| part.strip_prefix("q="))
                 .any(|quality| quality.parse::<f32>().is_ok_and(|quality| quality <= 0.0));

@@ -1,9 +1,14 @@
 //! Every log line and metric of the engine, by name: what happens is said in one place, so that the two cannot drift apart.
 //!
-//! Metrics go through the `metrics` facade, which Vector uses too. Handles are kept, because Vector forgets what has not been
-//! written to for five minutes.
+//! Metrics go through the `metrics` facade, which Vector uses too. [`METRICS`] is the table from which they are registered, and
+//! which the documentation is checked against. All of a source are registered at its start, so that what never happens shows as
+//! zero, and their handles are kept, because Vector forgets what has not been written to for five minutes.
+//!
+//! No metric names its source. The recorder does that, from the scope in which [`EventStream::follow`](crate::EventStream::follow)
+//! is called: Vector adds `component_id`, `component_kind` and `component_type` from the span of the source, the embedded host
+//! from a recorder of its own. So two sources in one process stay apart, and no label comes twice.
 
-use metrics::{Counter, Gauge, counter, gauge};
+use metrics::{Counter, Gauge, Label, Unit};
 use tracing::{error, info, warn};
 
 use crate::error::{Error, ErrorKind};
@@ -12,27 +17,211 @@ use crate::invariants::Invariant;
 use crate::position::Positions;
 use crate::stream::notice::Gap;
 
-/// 1 while a stream is open and healthy, 0 otherwise.
-pub const CONNECTED: &str = "nomad_events_connected";
-/// The positions, by the label `position`: `read`, `emitted`, `acknowledged`.
-pub const INDEX: &str = "nomad_events_index";
-/// Events handed to the host.
-pub const EVENTS: &str = "nomad_events_events_total";
-/// Events that had been taken already and came again.
-pub const DUPLICATES: &str = "nomad_events_duplicates_total";
-/// Lines that were not taken, by the label `reason`: `too_long`, `too_many_events`, `not_json`.
-pub const DISCARDED_LINES: &str = "nomad_events_discarded_lines_total";
-/// Streams that ended or did not come about, by the label `cause`.
-pub const DISCONNECTS: &str = "nomad_events_disconnects_total";
-/// Announced gaps, by the label `cause`.
-pub const GAPS: &str = "nomad_events_gaps_total";
-/// Events that a sink did not take.
-pub const REJECTED_EVENTS: &str = "nomad_events_rejected_events_total";
-/// Bytes of text in memory without an answer.
-pub const QUEUED_BYTES: &str = "nomad_events_queued_bytes";
+/// Whether a metric only rises, or goes up and down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MetricKind {
+    /// Rises, and begins at zero with the process.
+    Counter,
+    /// Any value at any time.
+    Gauge,
+}
 
-/// Promises that did not hold, by the label `invariant`: a defect of ours, to be reported.
-pub const INVARIANT_VIOLATIONS: &str = "nomad_events_invariant_violations_total";
+/// A metric, as scrapes show it and as the documentation describes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metric {
+    /// The name, before a host puts its namespace in front of it.
+    pub name: &'static str,
+    /// What its value does.
+    pub kind: MetricKind,
+    /// What it counts: `events`, `bytes`, `seconds`, ...
+    pub unit: &'static str,
+    /// Its own labels, each with values from a closed set.
+    pub labels: &'static [&'static str],
+    /// What it says, in one sentence.
+    pub description: &'static str,
+}
+
+/// A row of the table of a counter.
+pub(crate) const fn counter(
+    name: &'static str,
+    unit: &'static str,
+    labels: &'static [&'static str],
+    description: &'static str,
+) -> Metric {
+    Metric {
+        name,
+        kind: MetricKind::Counter,
+        unit,
+        labels,
+        description,
+    }
+}
+
+/// A row of the table of a gauge.
+pub(crate) const fn gauge(
+    name: &'static str,
+    unit: &'static str,
+    labels: &'static [&'static str],
+    description: &'static str,
+) -> Metric {
+    Metric {
+        name,
+        kind: MetricKind::Gauge,
+        unit,
+        labels,
+        description,
+    }
+}
+
+const CONNECTED: Metric = gauge(
+    "nomad_events_connected",
+    "0 or 1",
+    &[],
+    "1 while a stream is open and healthy",
+);
+const INDEX: Metric = gauge(
+    "nomad_events_index",
+    "Raft index",
+    &["position"],
+    "How far reading, handing to the host and acknowledgement have come",
+);
+const SECONDS_SINCE_LAST_LINE: Metric = gauge(
+    "nomad_events_seconds_since_last_line",
+    "seconds",
+    &[],
+    "Time since the last line, heartbeats included; since the start before the first; grows while a full queue stops the reading",
+);
+const CONNECTIONS: Metric = counter(
+    "nomad_events_connections_total",
+    "connections",
+    &[],
+    "Subscriptions that a server has accepted",
+);
+const DISCONNECTS: Metric = counter(
+    "nomad_events_disconnects_total",
+    "connections",
+    &["cause"],
+    "Streams that ended or did not come about",
+);
+const EVENTS: Metric = counter(
+    "nomad_events_events_total",
+    "events",
+    &[],
+    "Events handed to the host",
+);
+const DUPLICATES: Metric = counter(
+    "nomad_events_duplicates_total",
+    "events",
+    &[],
+    "Events that had been taken already, came again and were dropped",
+);
+const DISCARDED_LINES: Metric = counter(
+    "nomad_events_discarded_lines_total",
+    "lines",
+    &["reason"],
+    "Lines that were not taken",
+);
+const GAPS: Metric = counter(
+    "nomad_events_gaps_total",
+    "gaps",
+    &["cause"],
+    "Announced gaps: events may be missing",
+);
+const REJECTED_EVENTS: Metric = counter(
+    "nomad_events_rejected_events_total",
+    "events",
+    &[],
+    "Events that a sink gave up for good, which are lost",
+);
+const QUEUED_BYTES: Metric = gauge(
+    "nomad_events_queued_bytes",
+    "bytes",
+    &[],
+    "Text in memory that no sink has answered for",
+);
+const QUEUE_LIMIT_BYTES: Metric = gauge(
+    "nomad_events_queue_limit_bytes",
+    "bytes",
+    &[],
+    "The option `queue_bytes`: reading stops when so much is queued",
+);
+const INVARIANT_VIOLATIONS: Metric = counter(
+    "nomad_events_invariant_violations_total",
+    "violations",
+    &["invariant"],
+    "Promises that did not hold: a defect of ours, to be reported",
+);
+
+/// The metrics of a source, in the order in which the documentation has them.
+pub const METRICS: [Metric; 13] = [
+    CONNECTED,
+    INDEX,
+    SECONDS_SINCE_LAST_LINE,
+    CONNECTIONS,
+    DISCONNECTS,
+    EVENTS,
+    DUPLICATES,
+    DISCARDED_LINES,
+    GAPS,
+    REJECTED_EVENTS,
+    QUEUED_BYTES,
+    QUEUE_LIMIT_BYTES,
+    INVARIANT_VIOLATIONS,
+];
+
+/// Bytes that came in, under the name and with the label that Vector's own sources have: its dashboards show this one too.
+pub const COMPONENT_RECEIVED_BYTES: Metric = counter(
+    "component_received_bytes_total",
+    "bytes",
+    &["protocol"],
+    "Bytes that a source has read",
+);
+
+/// Failures, under the name and with the labels that Vector's own components have.
+pub const COMPONENT_ERRORS: Metric = counter(
+    "component_errors_total",
+    "errors",
+    &["error_code", "error_type", "stage"],
+    "Failures of a component",
+);
+
+impl Metric {
+    /// Registers a counter of this name with the recorder of the scope. It shows as zero from then on.
+    pub(crate) fn counter(&self, labels: &[(&'static str, &'static str)]) -> Counter {
+        debug_assert_eq!(self.kind, MetricKind::Counter, "{}", self.name);
+        metrics::describe_counter!(self.name, Unit::Count, self.description);
+        metrics::counter!(self.name, self.labels(labels))
+    }
+
+    /// Registers a gauge of this name with the recorder of the scope. It shows as zero from then on.
+    pub(crate) fn gauge(&self, labels: &[(&'static str, &'static str)]) -> Gauge {
+        debug_assert_eq!(self.kind, MetricKind::Gauge, "{}", self.name);
+        metrics::describe_gauge!(self.name, Unit::Count, self.description);
+        metrics::gauge!(self.name, self.labels(labels))
+    }
+
+    /// The same as [`counter`](Self::counter), with the value of a label that comes from the configuration.
+    #[cfg(feature = "host")]
+    pub(crate) fn counter_of(&self, label: &'static str, value: &str) -> Counter {
+        debug_assert!(self.labels.contains(&label), "{}", self.name);
+        metrics::describe_counter!(self.name, Unit::Count, self.description);
+        metrics::counter!(self.name, vec![Label::new(label, value.to_owned())])
+    }
+
+    fn labels(&self, labels: &[(&'static str, &'static str)]) -> Vec<Label> {
+        debug_assert!(
+            labels.iter().all(|(name, _)| self.labels.contains(name)),
+            "{} has labels that the table does not name",
+            self.name
+        );
+        labels
+            .iter()
+            .map(|&(name, value)| Label::from_static_parts(name, value))
+            .collect()
+    }
+}
 
 /// Why a line was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,23 +241,55 @@ impl Discarded {
     }
 }
 
+impl Discarded {
+    const ALL: [Self; 3] = [Self::TooLong, Self::TooManyEvents, Self::NotJson];
+}
+
+/// The causes of gaps, fit for a label.
+const GAP_CAUSES: [&str; 2] = ["unproven", "line_discarded"];
+
+/// One counter for each word of a closed set.
+struct Words(Vec<(&'static str, Counter)>);
+
+impl Words {
+    fn register(
+        metric: &Metric,
+        label: &'static str,
+        words: impl IntoIterator<Item = &'static str>,
+    ) -> Self {
+        let counters = words
+            .into_iter()
+            .map(|word| (word, metric.counter(&[(label, word)])));
+        Self(counters.collect())
+    }
+
+    fn increment(&self, word: &str) {
+        match self.0.iter().find(|(known, _)| *known == word) {
+            Some((_, counter)) => counter.increment(1),
+            None => debug_assert!(false, "{word} is not in the set"),
+        }
+    }
+}
+
 /// The handles of one source.
 pub(crate) struct Telemetry {
     connected: Gauge,
     read: Gauge,
     emitted: Gauge,
     acknowledged: Gauge,
+    seconds_since_last_line: Gauge,
+    connections: Counter,
+    disconnects: Words,
     events: Counter,
     duplicates: Counter,
-    too_long: Counter,
-    too_many_events: Counter,
-    not_json: Counter,
-    disconnects: Vec<(ErrorKind, Counter)>,
-    gaps_unproven: Counter,
-    gaps_discarded: Counter,
+    discarded_lines: Words,
+    gaps: Words,
     rejected: Counter,
     queued_bytes: Gauge,
-    violations: Vec<(Invariant, Counter)>,
+    queue_limit_bytes: Gauge,
+    violations: Words,
+    received_bytes: Counter,
+    errors: Vec<(&'static str, Counter)>,
 }
 
 impl std::fmt::Debug for Telemetry {
@@ -80,57 +301,85 @@ impl std::fmt::Debug for Telemetry {
 impl Telemetry {
     /// Registers everything at once, so that what never happens shows as zero.
     pub(crate) fn register() -> Self {
+        let causes = || ErrorKind::ALL.iter().map(|kind| kind.as_str());
+        let reasons = || Discarded::ALL.iter().map(|reason| reason.as_str());
+        let error = |code: &'static str, error_type: &'static str| {
+            let labels = [
+                ("error_code", code),
+                ("error_type", error_type),
+                ("stage", "receiving"),
+            ];
+            (code, COMPONENT_ERRORS.counter(&labels))
+        };
+        let failures = ErrorKind::ALL
+            .iter()
+            .map(|kind| error(kind.as_str(), error_type(*kind)));
         Self {
-            connected: gauge!(CONNECTED),
-            read: gauge!(INDEX, "position" => "read"),
-            emitted: gauge!(INDEX, "position" => "emitted"),
-            acknowledged: gauge!(INDEX, "position" => "acknowledged"),
-            events: counter!(EVENTS),
-            duplicates: counter!(DUPLICATES),
-            too_long: counter!(DISCARDED_LINES, "reason" => Discarded::TooLong.as_str()),
-            too_many_events: counter!(DISCARDED_LINES, "reason" => Discarded::TooManyEvents.as_str()),
-            not_json: counter!(DISCARDED_LINES, "reason" => Discarded::NotJson.as_str()),
-            disconnects: ErrorKind::ALL
-                .iter()
-                .map(|kind| (*kind, counter!(DISCONNECTS, "cause" => kind.as_str())))
-                .collect(),
-            gaps_unproven: counter!(GAPS, "cause" => "unproven"),
-            gaps_discarded: counter!(GAPS, "cause" => "line_discarded"),
-            rejected: counter!(REJECTED_EVENTS),
-            queued_bytes: gauge!(QUEUED_BYTES),
-            violations: Invariant::ALL
-                .iter()
-                .map(|invariant| {
-                    let counter = counter!(INVARIANT_VIOLATIONS, "invariant" => invariant.id());
-                    (*invariant, counter)
-                })
+            connected: CONNECTED.gauge(&[]),
+            read: INDEX.gauge(&[("position", "read")]),
+            emitted: INDEX.gauge(&[("position", "emitted")]),
+            acknowledged: INDEX.gauge(&[("position", "acknowledged")]),
+            seconds_since_last_line: SECONDS_SINCE_LAST_LINE.gauge(&[]),
+            connections: CONNECTIONS.counter(&[]),
+            disconnects: Words::register(&DISCONNECTS, "cause", causes()),
+            events: EVENTS.counter(&[]),
+            duplicates: DUPLICATES.counter(&[]),
+            discarded_lines: Words::register(&DISCARDED_LINES, "reason", reasons()),
+            gaps: Words::register(&GAPS, "cause", GAP_CAUSES),
+            rejected: REJECTED_EVENTS.counter(&[]),
+            queued_bytes: QUEUED_BYTES.gauge(&[]),
+            queue_limit_bytes: QUEUE_LIMIT_BYTES.gauge(&[]),
+            violations: Words::register(
+                &INVARIANT_VIOLATIONS,
+                "invariant",
+                Invariant::ALL.iter().map(|invariant| invariant.id()),
+            ),
+            received_bytes: COMPONENT_RECEIVED_BYTES.counter(&[("protocol", "http")]),
+            errors: failures
+                .chain(reasons().map(|reason| error(reason, "parser_failed")))
                 .collect(),
         }
     }
 
+    fn error(&self, code: &str) {
+        if let Some((_, counter)) = self.errors.iter().find(|(known, _)| *known == code) {
+            counter.increment(1);
+        }
+    }
+
+    // The limit of a queue is far below 2^52 bytes, so a gauge shows it exactly.
+    #[allow(clippy::cast_precision_loss)]
+    pub(crate) fn queue_limit(&self, bytes: usize) {
+        self.queue_limit_bytes.set(bytes as f64);
+    }
+
+    pub(crate) fn received(&self, bytes: usize) {
+        self.received_bytes.increment(bytes as u64);
+    }
+
+    pub(crate) fn silent_for(&self, seconds: f64) {
+        self.seconds_since_last_line.set(seconds);
+    }
+
     pub(crate) fn connected(&self, endpoint: &str, resumed_at: RaftIndex) {
         self.connected.set(1.0);
+        self.connections.increment(1);
         info!(endpoint, index = resumed_at.0, "following the event stream");
     }
 
     /// `news` is false for the same cause again, which is counted and not repeated in the log.
     pub(crate) fn disconnected(&self, endpoint: &str, failure: &Error, news: bool) {
+        let cause = failure.kind().as_str();
         self.connected.set(0.0);
-        for (kind, counter) in &self.disconnects {
-            if *kind == failure.kind() {
-                counter.increment(1);
-            }
-        }
+        self.disconnects.increment(cause);
+        self.error(cause);
         if news {
-            warn!(endpoint, cause = failure.kind().as_str(), error = %failure, "event stream not available, trying on");
+            warn!(endpoint, cause, error = %failure, "event stream not available, trying on");
         }
     }
 
     pub(crate) fn gap(&self, gap: &Gap) {
-        match gap.cause {
-            "line_discarded" => self.gaps_discarded.increment(1),
-            _ => self.gaps_unproven.increment(1),
-        }
+        self.gaps.increment(gap.cause);
         error!(
             from = gap.from.0,
             to = gap.to.map(|to| to.0),
@@ -140,11 +389,8 @@ impl Telemetry {
     }
 
     pub(crate) fn line_discarded(&self, reason: Discarded, bytes: u64, index: Option<RaftIndex>) {
-        match reason {
-            Discarded::TooLong => self.too_long.increment(1),
-            Discarded::TooManyEvents => self.too_many_events.increment(1),
-            Discarded::NotJson => self.not_json.increment(1),
-        }
+        self.discarded_lines.increment(reason.as_str());
+        self.error(reason.as_str());
         let remedy = match reason {
             Discarded::TooLong => "raise `max_line_bytes`",
             Discarded::TooManyEvents | Discarded::NotJson => "report it with the version of Nomad",
@@ -185,11 +431,7 @@ impl Telemetry {
 
     /// Never to be seen. A panic in debug builds is up to the caller, who knows whether a busy machine may be the cause.
     pub(crate) fn invariant_violated(&self, violated: Invariant) {
-        for (invariant, counter) in &self.violations {
-            if *invariant == violated {
-                counter.increment(1);
-            }
-        }
+        self.violations.increment(violated.id());
         error!(
             invariant = violated.id(),
             remedy = "report it with the log of the last minutes",
@@ -204,5 +446,15 @@ impl Telemetry {
         self.emitted.set(positions.emitted.0 as f64);
         self.acknowledged.set(positions.acknowledged.0 as f64);
         self.queued_bytes.set(queued_bytes as f64);
+    }
+}
+
+/// The word that Vector has for failures of this kind.
+fn error_type(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Connect | ErrorKind::Closed | ErrorKind::Broken => "connection_failed",
+        ErrorKind::ConnectTimeout | ErrorKind::Idle => "timed_out",
+        ErrorKind::TokenFile => "configuration_failed",
+        _ => "request_failed",
     }
 }

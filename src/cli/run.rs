@@ -24,13 +24,17 @@ pub(super) async fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     for source in &config.sources {
         info!(component_id = source.id, "source with {}", source.settings);
     }
-    let topology = match Topology::build(config) {
+    let mut topology = match Topology::build(config) {
         Ok(topology) => topology,
         Err(errors) => {
             eprintln!("{errors}");
             return Ok(Exit::Config);
         }
     };
+    if let Err(errors) = topology.listen().await {
+        eprintln!("{errors}");
+        return Ok(Exit::Config);
+    }
     Ok(conclude(&topology.run(stop).await))
 }
 

@@ -1,25 +1,128 @@
 //! What the host counts about its components, and the log lines that go with it.
 //!
-//! Names and labels are Vector's, with a prefix of our own. No label and no line holds a byte of an event.
+//! Names and labels are Vector's, so that dashboards work with both. No label and no line holds a byte of an event. Components
+//! are registered within the [`Scope`](registry::Scope) that names them.
+
+pub(crate) mod registry;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use metrics::Counter;
+use metrics::{Counter, Gauge};
 use tokio::time::Instant;
 
 use super::transforms::program::Failure;
+use crate::telemetry::{self, Metric};
+use registry::Registry;
 
 /// Failures of a component: a program that failed on an event, an event that a sink could not take.
-pub(crate) const ERRORS: &str = "nomad_events_component_errors_total";
+pub(crate) const ERRORS: &str = telemetry::COMPONENT_ERRORS.name;
 /// Events that went no further; label `intentional` tells a filter from a failure.
-pub(crate) const DISCARDED: &str = "nomad_events_component_discarded_events_total";
-/// Events that a sink has delivered.
-pub(crate) const SENT: &str = "nomad_events_component_sent_events_total";
+pub(crate) const DISCARDED: &str = DISCARDED_EVENTS.name;
+
+/// Events that have come to a component.
+const RECEIVED_EVENTS: Metric = telemetry::counter(
+    "component_received_events_total",
+    "events",
+    &[],
+    "Events that have come to a component; of a source, events that it has made",
+);
+/// Events that a component has handed on.
+const SENT_EVENTS: Metric = telemetry::counter(
+    "component_sent_events_total",
+    "events",
+    &["output"],
+    "Events that a component has handed on by an output, or that a sink has delivered",
+);
+const DISCARDED_EVENTS: Metric = telemetry::counter(
+    "component_discarded_events_total",
+    "events",
+    &["intentional"],
+    "Events that went no further: on purpose, or because of a failure",
+);
+const UPTIME: Metric = telemetry::gauge(
+    "uptime_seconds",
+    "seconds",
+    &[],
+    "Time since the start of the run",
+);
+const BUILD_INFO: Metric = telemetry::gauge(
+    "build_info",
+    "always 1",
+    &["arch", "debug", "version"],
+    "What is running",
+);
+
+/// The metrics of the host, those that Vector has too, in the order in which the documentation has them.
+#[cfg(test)]
+pub(crate) const METRICS: [Metric; 7] = [
+    telemetry::COMPONENT_RECEIVED_BYTES,
+    RECEIVED_EVENTS,
+    SENT_EVENTS,
+    DISCARDED_EVENTS,
+    telemetry::COMPONENT_ERRORS,
+    UPTIME,
+    BUILD_INFO,
+];
+
+/// The name that Vector gives to an output without one.
+const DEFAULT_OUTPUT: &str = "_default";
 
 /// A component that fails for every event logs one line in this time; the others are counted in it.
 const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Counts events that have come to the component in whose scope this is called.
+pub(crate) fn received_events() -> Counter {
+    RECEIVED_EVENTS.counter(&[])
+}
+
+/// Counts events that leave the component in whose scope this is called, by one of its outputs.
+pub(crate) fn sent_events(output: Option<&str>) -> Counter {
+    let output = output.unwrap_or(DEFAULT_OUTPUT);
+    SENT_EVENTS.counter_of("output", output)
+}
+
+/// Counts events that the sink in whose scope this is called has delivered.
+pub(crate) fn delivered_events() -> Counter {
+    SENT_EVENTS.counter(&[])
+}
+
+/// The gauges of the process.
+#[derive(Debug)]
+pub(crate) struct ProcessMetrics {
+    started: Instant,
+    uptime: Gauge,
+}
+
+impl ProcessMetrics {
+    /// Registers them. The run begins now.
+    pub(crate) fn register(registry: &Registry) -> Self {
+        registry.process().within(|| {
+            let debug = if cfg!(debug_assertions) {
+                "true"
+            } else {
+                "false"
+            };
+            let labels = [
+                ("arch", std::env::consts::ARCH),
+                ("debug", debug),
+                ("version", env!("CARGO_PKG_VERSION")),
+            ];
+            BUILD_INFO.gauge(&labels).set(1.0);
+            Self {
+                started: Instant::now(),
+                uptime: UPTIME.gauge(&[]),
+            }
+        })
+    }
+
+    /// Brings them up to date.
+    pub(crate) fn refresh(&self) {
+        self.uptime
+            .set(self.started.elapsed().as_secs_f64().floor());
+    }
+}
 
 /// Counters of one component.
 #[derive(Debug)]
@@ -30,7 +133,7 @@ pub(crate) struct ComponentMetrics {
     errors: Count,
     discarded: Count,
     lost: Count,
-    sent: Count,
+    sent: Option<Count>,
     said: Mutex<Said>,
 }
 
@@ -68,35 +171,26 @@ impl Count {
 }
 
 impl ComponentMetrics {
-    /// Registers the counters of a component; `kind` is `transform` or `sink`.
+    /// Registers the counters of the component in whose scope this is called; `kind` is `transform` or `sink`.
     pub(crate) fn new(kind: &'static str, id: &str, component_type: &'static str) -> Self {
-        let discarded = |intentional: &'static str| {
-            metrics::counter!(
-                DISCARDED,
-                "component_kind" => kind,
-                "component_id" => id.to_owned(),
-                "component_type" => component_type,
-                "intentional" => intentional,
-            )
+        // Vector's words.
+        let (error_type, stage) = match (kind, component_type) {
+            ("sink", _) => ("writer_failed", "sending"),
+            (_, "remap") => ("conversion_failed", "processing"),
+            _ => ("script_failed", "processing"),
         };
+        let errors = [("error_type", error_type), ("stage", stage)];
+        let discarded =
+            |intentional| Count::new(DISCARDED_EVENTS.counter(&[("intentional", intentional)]));
         Self {
             kind,
             id: id.to_owned(),
             component_type,
-            errors: Count::new(metrics::counter!(
-                ERRORS,
-                "component_kind" => kind,
-                "component_id" => id.to_owned(),
-                "component_type" => component_type,
-            )),
-            discarded: Count::new(discarded("true")),
-            lost: Count::new(discarded("false")),
-            sent: Count::new(metrics::counter!(
-                SENT,
-                "component_kind" => kind,
-                "component_id" => id.to_owned(),
-                "component_type" => component_type,
-            )),
+            errors: Count::new(telemetry::COMPONENT_ERRORS.counter(&errors)),
+            discarded: discarded("true"),
+            lost: discarded("false"),
+            // What leaves a transform is counted by output, where the outputs are known.
+            sent: (kind == "sink").then(|| Count::new(delivered_events())),
             said: Mutex::default(),
         }
     }
@@ -122,12 +216,14 @@ impl ComponentMetrics {
     /// Events delivered so far.
     #[cfg(test)]
     pub(crate) fn sent(&self) -> u64 {
-        self.sent.get()
+        self.sent.as_ref().map_or(0, Count::get)
     }
 
-    /// Counts delivered events.
+    /// Counts events that a sink has delivered.
     pub(crate) fn add_sent(&self, events: usize) {
-        self.sent.add(events as u64);
+        if let Some(sent) = &self.sent {
+            sent.add(events as u64);
+        }
     }
 
     /// Counts an event that was dropped on purpose: a filter, an `abort`.
@@ -195,3 +291,6 @@ impl ComponentMetrics {
         Some(std::mem::take(&mut said.since))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 //! in bytes. So there is one place where events can wait, one order, and back-pressure reaches the stream at once.
 
 mod graph;
+mod observation;
 mod pipeline;
 
 use std::collections::{BTreeMap, HashMap};
@@ -12,6 +13,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics::Counter;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
@@ -23,12 +25,15 @@ use super::config::{
     Config, ConfigErrors, NOTICES, OutputId, Problem, SourceNode, UNMATCHED, component_name,
     source_ports,
 };
+use super::metrics::registry::Registry;
+use super::metrics::{received_events, sent_events};
 use super::sinks::Sink;
 use crate::event::Event;
 use crate::payload::value::Shaper;
 use crate::payload::wanted::Wanted;
 use crate::stream::{Acknowledger, EventStream};
 use graph::Graph;
+use observation::Observation;
 use pipeline::{Feed, Outlet, Pipeline, Port, Ports};
 
 /// A pipeline keeps to the stop timeout by itself; this is how much longer it is waited for before it counts as hung.
@@ -39,10 +44,13 @@ pub(crate) struct Topology {
     graph: Arc<Graph>,
     sources: Vec<SourceNode>,
     sinks: Vec<BuiltSink>,
+    observation: Observation,
+    file: String,
 }
 
 struct BuiltSink {
     id: String,
+    component_type: &'static str,
     acknowledgements: bool,
     sink: Box<dyn Sink>,
 }
@@ -80,6 +88,7 @@ enum Report {
     Sink {
         early: bool,
     },
+    Service,
 }
 
 /// The tasks of a run, by name.
@@ -87,6 +96,7 @@ struct Tasks {
     set: JoinSet<Report>,
     pipelines: HashMap<Id, String>,
     sinks: HashMap<Id, String>,
+    services: HashMap<Id, String>,
     summary: RunSummary,
 }
 
@@ -98,7 +108,8 @@ impl Topology {
     /// Every program that does not compile and every sink that refuses its options.
     pub(crate) fn build(config: Config) -> Result<Self, ConfigErrors> {
         let mut problems = Vec::new();
-        let graph = match Graph::build(&config) {
+        let registry = Registry::default();
+        let graph = match Graph::build(&config, &registry) {
             Ok(graph) => Some(Arc::new(graph)),
             Err(found) => {
                 problems.extend(found);
@@ -107,9 +118,12 @@ impl Topology {
         };
         let mut sinks = Vec::with_capacity(config.sinks.len());
         for node in &config.sinks {
-            match node.sink.build(&node.id) {
+            let component_type = node.sink.component_type();
+            let scope = registry.component("sink", &node.id, component_type);
+            match scope.within(|| node.sink.build(&node.id)) {
                 Ok(sink) => sinks.push(BuiltSink {
                     id: node.id.clone(),
+                    component_type,
                     acknowledgements: node.acknowledgements,
                     sink,
                 }),
@@ -117,11 +131,20 @@ impl Topology {
                     .push(Problem::of(component_name("sink", &node.id), message).at(node.line)),
             }
         }
-        match graph {
-            Some(graph) if problems.is_empty() => Ok(Self {
+        let observation = match Observation::build(&config.observability, registry) {
+            Ok(observation) => Some(observation),
+            Err(found) => {
+                problems.extend(found);
+                None
+            }
+        };
+        match (graph, observation) {
+            (Some(graph), Some(observation)) if problems.is_empty() => Ok(Self {
                 graph,
                 sources: config.sources,
                 sinks,
+                observation,
+                file: config.file,
             }),
             _ => Err(ConfigErrors::new(config.file, problems)),
         }
@@ -132,6 +155,16 @@ impl Topology {
         if let Some(built) = self.sinks.iter_mut().find(|built| built.id == id) {
             built.sink = sink;
         }
+    }
+
+    /// Begins to listen for scrapes and health checks, if the configuration asks for them. Without this, nobody is answered.
+    ///
+    /// # Errors
+    ///
+    /// Every address that cannot be listened on, with a remedy.
+    pub(crate) async fn listen(&mut self) -> Result<(), ConfigErrors> {
+        let listening = self.observation.listen().await;
+        listening.map_err(|problems| ConfigErrors::new(&self.file, problems))
     }
 
     /// Runs until `stop` ends, or until there is nothing left to do, then delivers what is in hand within the largest stop
@@ -183,7 +216,8 @@ impl Topology {
         loop {
             tokio::select! {
                 () = &mut stop => break,
-                joined = tasks.set.join_next_with_id() => match joined {
+                // With metrics alone there may be nothing to wait for.
+                joined = tasks.set.join_next_with_id(), if !tasks.set.is_empty() => match joined {
                     Some(joined) => if tasks.note(joined, false) { break },
                     None => break,
                 },
@@ -203,10 +237,18 @@ impl Topology {
         F: Feed,
         Shape: Fn(&Event, &Wanted) -> Value + Send + 'static,
     {
+        let registry = self.observation.registry.clone();
+        let scope = |source: &SourceNode| registry.component("source", &source.id, "nomad_events");
         let ports: Vec<Ports> = self
             .sources
             .iter()
-            .map(|source| connect(&self.graph, source))
+            .map(|source| scope(source).within(|| connect(&self.graph, source)))
+            .collect();
+        let received: Vec<Counter> = self
+            .sinks
+            .iter()
+            .map(|sink| registry.component("sink", &sink.id, sink.component_type))
+            .map(|scope| scope.within(received_events))
             .collect();
         let behind: Vec<Vec<usize>> = ports
             .iter()
@@ -229,6 +271,7 @@ impl Topology {
             set: JoinSet::new(),
             pipelines: HashMap::new(),
             sinks: HashMap::new(),
+            services: HashMap::new(),
             summary: RunSummary {
                 ended: Ended::Stopped,
                 unanswered_batches: 0,
@@ -242,17 +285,21 @@ impl Topology {
                     sink,
                     sender: channels[sink].0.clone(),
                     _alive: Arc::clone(&alive[sink]),
+                    received: received[sink].clone(),
                     acknowledgements: self.sinks[sink].acknowledgements,
                     pending: Vec::new(),
                     pending_weight: 0,
                 })
                 .collect();
-            let (feed, shape) = open(source);
+            // What the source registers belongs to it.
+            let ((feed, shape), received) =
+                scope(source).within(|| (open(source), received_events()));
             let pipeline = Box::new(Pipeline {
                 source_id: source.id.clone(),
                 graph: Arc::clone(&self.graph),
                 ports,
                 outlets,
+                received,
                 shape,
                 arrived: Vec::new(),
                 runtime: Runtime::default(),
@@ -279,6 +326,14 @@ impl Topology {
                 }
             });
             tasks.sinks.insert(task.id(), built.id);
+        }
+        // Last, so that the first reading shows every metric.
+        for (name, service) in self.observation.services(stop) {
+            let task = tasks.set.spawn(async move {
+                service.await;
+                Report::Service
+            });
+            tasks.services.insert(task.id(), name);
         }
         tasks
     }
@@ -310,9 +365,13 @@ impl Tasks {
                     }
                 }
             }
+            Ok((id, Report::Service)) => {
+                self.services.remove(&id);
+            }
             Err(error) => {
                 let id = error.id();
-                let name = match self.pipelines.remove(&id) {
+                let known = self.pipelines.remove(&id);
+                let name = match known.or_else(|| self.services.remove(&id)) {
                     Some(name) => name,
                     None => component_name("sink", &self.sinks.remove(&id).unwrap_or_default()),
                 };
@@ -372,6 +431,7 @@ fn connect(graph: &Graph, source: &SourceNode) -> Ports {
         Port {
             wanted: graph.wanted(&consumers),
             consumers,
+            sent: sent_events(port),
         }
     };
     if !source.settings.multiple_outputs() {

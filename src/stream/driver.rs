@@ -28,6 +28,9 @@ use crate::telemetry::Discarded;
 /// A connection on which no line was completed for this long is dead, however many bytes come.
 const LINE_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// How often the gauge of the silence is set: as often as Vector reads it by default.
+const SILENCE_EVERY: Duration = Duration::from_secs(1);
+
 /// Follows the stream, for ever.
 pub(super) struct Driver {
     settings: Arc<Settings>,
@@ -175,6 +178,7 @@ impl Driver {
                             return;
                         }
                     };
+                    self.outbox.telemetry.received(data.len());
                     last_byte = self.clock.now();
                     // Of all lines of the chunk, also of one that will have to wait for room.
                     let received = Received {
@@ -354,6 +358,18 @@ pub(super) async fn report_status(outbox: Arc<Outbox>, interval: Duration) {
             index: status.read,
             kind: NoticeKind::Status(status),
         });
+    }
+}
+
+/// Keeps the gauge of the silence moving, also when nothing else happens.
+pub(super) async fn report_silence(outbox: Arc<Outbox>) {
+    let started = Instant::now();
+    loop {
+        let now = Instant::now();
+        let silent = outbox.status(now).seconds_since_last_line;
+        let since_start = (now - started).as_secs_f64();
+        outbox.telemetry.silent_for(silent.unwrap_or(since_start));
+        tokio::time::sleep(SILENCE_EVERY).await;
     }
 }
 

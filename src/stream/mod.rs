@@ -81,6 +81,9 @@ impl Acknowledger {
 impl EventStream {
     /// Starts to follow the stream, in a task of its own.
     ///
+    /// Its metrics are registered before this returns, with the recorder and in the span of the caller: that is where a host
+    /// says which source they belong to.
+    ///
     /// # Panics
     ///
     /// Outside a Tokio runtime.
@@ -88,6 +91,7 @@ impl EventStream {
     pub fn follow(settings: Settings) -> Self {
         let settings = Arc::new(settings);
         let outbox = Outbox::new(settings.queue_bytes);
+        outbox.telemetry.queue_limit(settings.queue_bytes);
         let interval = settings.status_interval;
         let driver = Driver::new(settings, Arc::clone(&outbox));
         // Ends the stream however the driver ends, so that a fault in it cannot look like a quiet cluster.
@@ -96,11 +100,14 @@ impl EventStream {
             let _end = end;
             driver.run().await;
         };
-        let report = driver::report_status(Arc::clone(&outbox), interval);
+        let report = futures_util::future::join(
+            driver::report_status(Arc::clone(&outbox), interval),
+            driver::report_silence(Arc::clone(&outbox)),
+        );
         Self {
             tasks: [
                 tokio::spawn(follow.in_current_span()),
-                tokio::spawn(report.in_current_span()),
+                tokio::spawn(async { _ = report.await }.in_current_span()),
             ],
             outbox,
         }

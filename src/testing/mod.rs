@@ -3,6 +3,7 @@
 //! Nothing here uses the engine's own parsing: the fakes are the oracle that it is judged by.
 
 pub mod deadline;
+pub mod exposition;
 pub mod loki;
 pub mod nomad;
 pub mod recording;

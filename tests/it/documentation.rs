@@ -13,11 +13,12 @@ use nomad_events::options::{
 
 const README: &str = "README.md";
 /// Every page that speaks of files, commands and tests.
-const PAGES: [&str; 6] = [
+const PAGES: [&str; 7] = [
     README,
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "docs/design.md",
+    "docs/metrics.md",
     "docs/nomad.md",
     "tests/servers/README.md",
 ];

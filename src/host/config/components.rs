@@ -4,6 +4,7 @@ use serde::Deserialize;
 use toml::de::DeTable;
 
 use super::document::{Document, Owner, Table, component_name};
+use super::metrics::{ExporterNode, InternalMetricsNode, Observability};
 use super::outputs::{self, DEFAULT, Joint, UNMATCHED, source_ports};
 use super::problem::{Problem, Warnings};
 use super::{
@@ -11,14 +12,15 @@ use super::{
     TransformNode, vector_options,
 };
 use crate::host::USE_VECTOR;
+use crate::host::sinks::prometheus_exporter;
 use crate::host::transforms::program::ProgramText;
 use crate::host::transforms::remap::{RemapConfig, RemapOptions};
 use crate::options::Options;
 
 /// The types that this program has, for messages.
-const SOURCE_TYPES: &str = "`nomad_events`";
+const SOURCE_TYPES: &str = "`internal_metrics`, `nomad_events`";
 const TRANSFORM_TYPES: &str = "`filter`, `remap`, `route`";
-const SINK_TYPES: &str = "`blackhole`, `console`, `loki`";
+const SINK_TYPES: &str = "`blackhole`, `console`, `loki`, `prometheus_exporter`";
 
 /// Reads a text in which variables are put in already.
 pub(super) fn read(
@@ -35,6 +37,7 @@ pub(super) fn read(
         problems: Vec::new(),
         joints: Vec::new(),
         global_acknowledgements: Acknowledgements::default(),
+        observability: Observability::default(),
     };
     let global = Owner {
         kind: "",
@@ -43,6 +46,10 @@ pub(super) fn read(
     };
     match document.take(global, &mut root, "acknowledgements") {
         Ok(found) => reader.global_acknowledgements = found.unwrap_or_default(),
+        Err(problem) => reader.problems.push(problem),
+    }
+    match document.take(global, &mut root, "api") {
+        Ok(found) => reader.observability.api = found.unwrap_or_default(),
         Err(problem) => reader.problems.push(problem),
     }
     let sources = reader.section(&mut root, "sources", "source", Reader::source);
@@ -60,6 +67,7 @@ struct Reader<'t, 'a> {
     problems: Vec<Problem>,
     joints: Vec<Joint>,
     global_acknowledgements: Acknowledgements,
+    observability: Observability,
 }
 
 /// A component whose type and inputs are known.
@@ -88,7 +96,7 @@ impl<'t> Reader<'t, '_> {
         root: &mut Table<'t>,
         key: &str,
         kind: &'static str,
-        read: impl Fn(&mut Self, Component<'t>) -> Option<(T, Vec<Option<String>>)>,
+        read: impl Fn(&mut Self, Component<'t>) -> Option<(Option<T>, Vec<Option<String>>)>,
     ) -> Vec<T> {
         let Some(value) = root.entries.remove(key) else {
             return Vec::new();
@@ -128,7 +136,7 @@ impl<'t> Reader<'t, '_> {
                         .and_then(|component| read(self, component));
                     if let Some((node, ports)) = node {
                         joint.ports = Some(ports);
-                        nodes.push(node);
+                        nodes.extend(node);
                     }
                 }
                 Err(problem) => self.problems.push(problem),
@@ -248,10 +256,18 @@ impl<'t> Reader<'t, '_> {
         self.problem(component.owner(), component.line, message);
     }
 
+    /// Reads a source. One of metrics is kept apart: it has no place in the graph of events.
     fn source(
         &mut self,
         mut component: Component<'t>,
-    ) -> Option<(SourceNode, Vec<Option<String>>)> {
+    ) -> Option<(Option<SourceNode>, Vec<Option<String>>)> {
+        if component.component_type == "internal_metrics" {
+            let config = self.options(&mut component)?;
+            let id = component.id;
+            let sources = &mut self.observability.sources;
+            sources.push(InternalMetricsNode { id, config });
+            return Some((None, vec![None]));
+        }
         if component.component_type != "nomad_events" {
             self.unknown_type(&component, SOURCE_TYPES);
             return None;
@@ -264,7 +280,7 @@ impl<'t> Reader<'t, '_> {
                     id: component.id,
                     settings,
                 };
-                Some((node, ports))
+                Some((Some(node), ports))
             }
             Err(error) => {
                 self.problem(component.owner(), component.line, error.to_string());
@@ -276,7 +292,7 @@ impl<'t> Reader<'t, '_> {
     fn transform(
         &mut self,
         mut component: Component<'t>,
-    ) -> Option<(TransformNode, Vec<Option<String>>)> {
+    ) -> Option<(Option<TransformNode>, Vec<Option<String>>)> {
         let transform = match component.component_type.as_str() {
             "remap" => {
                 let options = self.options(&mut component)?;
@@ -307,7 +323,7 @@ impl<'t> Reader<'t, '_> {
             inputs: Vec::new(),
             transform,
         };
-        Some((node, ports))
+        Some((Some(node), ports))
     }
 
     fn remap(&mut self, component: &Component<'_>, options: RemapOptions) -> Option<RemapConfig> {
@@ -360,7 +376,14 @@ impl<'t> Reader<'t, '_> {
         })
     }
 
-    fn sink(&mut self, mut component: Component<'t>) -> Option<(SinkNode, Vec<Option<String>>)> {
+    /// Reads a sink. One that shows metrics is kept apart: it has no place in the graph of events.
+    fn sink(
+        &mut self,
+        mut component: Component<'t>,
+    ) -> Option<(Option<SinkNode>, Vec<Option<String>>)> {
+        if component.component_type == prometheus_exporter::TYPE {
+            return self.exporter(component);
+        }
         let acknowledgements = match self.document.take(
             Owner {
                 kind: component.kind,
@@ -396,7 +419,21 @@ impl<'t> Reader<'t, '_> {
                 .unwrap_or(false),
             sink,
         };
-        Some((node, Vec::new()))
+        Some((Some(node), Vec::new()))
+    }
+
+    fn exporter<T>(
+        &mut self,
+        mut component: Component<'t>,
+    ) -> Option<(Option<T>, Vec<Option<String>>)> {
+        let config = self.options(&mut component)?;
+        self.observability.exporters.push(ExporterNode {
+            id: component.id,
+            line: component.line,
+            inputs: Vec::new(),
+            config,
+        });
+        Some((None, Vec::new()))
     }
 
     /// Refuses what is left at the top of the file.
@@ -409,7 +446,7 @@ impl<'t> Reader<'t, '_> {
                 )
             } else {
                 format!(
-                    "unknown table or option `{name}`, expected `sources`, `transforms`, `sinks` or `acknowledgements`"
+                    "unknown table or option `{name}`, expected `sources`, `transforms`, `sinks`, `acknowledgements` or `api`"
                 )
             };
             self.problems
@@ -464,10 +501,13 @@ impl<'t> Reader<'t, '_> {
                 chain.join(" -> ")
             )));
         }
+        let mismatches = self.observability.connect(&self.joints, &inputs);
+        self.problems.extend(mismatches);
         if !self.problems.is_empty() {
             return Err(self.problems);
         }
-        let warnings = Warnings(outputs::unconsumed(&self.joints, &inputs));
+        let mut warnings = Warnings(outputs::unconsumed(&self.joints, &inputs));
+        warnings.0.extend(self.observability.warnings());
         for (joint, inputs) in self.joints.iter().zip(inputs) {
             if let Some(node) = transforms
                 .iter_mut()
@@ -486,6 +526,7 @@ impl<'t> Reader<'t, '_> {
             sources,
             transforms,
             sinks,
+            observability: self.observability,
         };
         Ok((config, warnings))
     }

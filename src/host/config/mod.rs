@@ -6,6 +6,7 @@
 mod components;
 mod document;
 mod interpolate;
+mod metrics;
 mod outputs;
 mod problem;
 mod vector_options;
@@ -25,6 +26,7 @@ use super::transforms::remap::RemapConfig;
 use super::transforms::route::RouteConfig;
 use crate::options::Settings;
 pub(crate) use document::component_name;
+pub(crate) use metrics::Observability;
 pub(crate) use outputs::{NOTICES, OutputId, UNMATCHED, source_ports};
 pub(crate) use problem::{ConfigErrors, Problem, Warnings};
 
@@ -42,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) transforms: Vec<TransformNode>,
     /// Where they go.
     pub(crate) sinks: Vec<SinkNode>,
+    /// What shows how the process is.
+    pub(crate) observability: Observability,
 }
 
 /// A source of type `nomad_events`.
@@ -167,6 +171,15 @@ impl Config {
 }
 
 impl TransformConfig {
+    /// The type, as configurations write it.
+    pub(crate) fn component_type(&self) -> &'static str {
+        match self {
+            Self::Remap(_) => "remap",
+            Self::Route(_) => "route",
+            Self::Filter(_) => "filter",
+        }
+    }
+
     /// The outputs, in the order in which the transform numbers them.
     pub(crate) fn ports(&self) -> Vec<Option<String>> {
         match self {
@@ -183,6 +196,15 @@ impl TransformConfig {
 }
 
 impl SinkConfig {
+    /// The type, as configurations write it.
+    pub(crate) fn component_type(&self) -> &'static str {
+        match self {
+            Self::Loki(_) => "loki",
+            Self::Console(_) => "console",
+            Self::Blackhole(_) => "blackhole",
+        }
+    }
+
     /// Checks what can be checked without a connection, and makes the sink.
     ///
     /// # Errors

@@ -71,6 +71,18 @@ const OF_TYPE: &[(&str, &[&str])] = &[
     ),
     ("console", &["framing"]),
     ("blackhole", &["print_interval_secs", "rate"]),
+    (
+        "prometheus_exporter",
+        &[
+            "acknowledgements",
+            "buckets",
+            "default_namespace",
+            "distributions_as_summaries",
+            "namespace",
+            "quantiles",
+            "tls",
+        ],
+    ),
 ];
 
 /// Options of `encoding`, whatever the sink.

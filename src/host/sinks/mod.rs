@@ -3,6 +3,7 @@
 pub(crate) mod blackhole;
 pub(crate) mod console;
 pub(crate) mod loki;
+pub(crate) mod prometheus_exporter;
 
 use std::future::Future;
 use std::pin::Pin;

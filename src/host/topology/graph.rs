@@ -5,11 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use metrics::Counter;
 use vrl::compiler::runtime::Runtime;
 use vrl::path::{OwnedSegment, OwnedTargetPath, PathPrefix};
 
 use crate::host::config::{Config, OutputId, Problem, TransformConfig, component_name};
 use crate::host::event::LogEvent;
+use crate::host::metrics::registry::Registry;
+use crate::host::metrics::{received_events, sent_events};
 use crate::host::transforms::filter::Filter;
 use crate::host::transforms::remap::{Remap, Remapped};
 use crate::host::transforms::route::Route;
@@ -28,7 +31,17 @@ pub(super) enum Consumer {
 #[derive(Debug)]
 struct Node {
     step: Step,
-    outputs: Vec<Vec<Consumer>>,
+    outputs: Vec<Output>,
+    /// Counts events that come to it.
+    received: Counter,
+}
+
+/// An output of a transform.
+#[derive(Debug)]
+struct Output {
+    consumers: Vec<Consumer>,
+    /// Counts events that leave by it, also to nobody.
+    sent: Counter,
 }
 
 #[derive(Debug)]
@@ -47,12 +60,12 @@ pub(super) struct Graph {
 }
 
 impl Graph {
-    /// Compiles the programs of a configuration.
+    /// Compiles the programs of a configuration, and registers what they count.
     ///
     /// # Errors
     ///
     /// Every program that does not compile, with the compiler's diagnostics.
-    pub(super) fn build(config: &Config) -> Result<Self, Vec<Problem>> {
+    pub(super) fn build(config: &Config, registry: &Registry) -> Result<Self, Vec<Problem>> {
         let mut consumers: BTreeMap<OutputId, Vec<Consumer>> = BTreeMap::new();
         for (number, node) in config.transforms.iter().enumerate() {
             for input in &node.inputs {
@@ -73,22 +86,25 @@ impl Graph {
         let mut nodes = Vec::with_capacity(config.transforms.len());
         let mut problems = Vec::new();
         for node in &config.transforms {
-            match Step::build(&node.id, &node.transform) {
+            let scope = registry.component("transform", &node.id, node.transform.component_type());
+            match scope.within(|| Step::build(&node.id, &node.transform)) {
                 Ok(step) => {
                     step.warn(&node.id);
-                    let outputs = node
-                        .transform
-                        .ports()
-                        .into_iter()
-                        .map(|port| {
-                            let output = OutputId {
+                    let output = |port: Option<String>| Output {
+                        sent: sent_events(port.as_deref()),
+                        consumers: consumers
+                            .get(&OutputId {
                                 component: node.id.clone(),
                                 port,
-                            };
-                            consumers.get(&output).cloned().unwrap_or_default()
-                        })
-                        .collect();
-                    nodes.push(Node { step, outputs });
+                            })
+                            .cloned()
+                            .unwrap_or_default(),
+                    };
+                    nodes.push(scope.within(|| Node {
+                        step,
+                        outputs: node.transform.ports().into_iter().map(output).collect(),
+                        received: received_events(),
+                    }));
                 }
                 Err(messages) => problems.extend(messages.into_iter().map(|message| {
                     Problem::of(component_name("transform", &node.id), message).at(node.line)
@@ -122,7 +138,7 @@ impl Graph {
                 }
                 Consumer::Transform(number) => {
                     if !std::mem::replace(&mut seen[number], true) {
-                        open.extend(self.nodes[number].outputs.iter().flatten());
+                        open.extend(self.nodes[number].consumers());
                     }
                 }
             }
@@ -155,31 +171,29 @@ impl Graph {
                 add_query(&mut wanted, query);
             }
             let behind_program = behind_program || matches!(node.step, Step::Remap(_));
-            open.extend(
-                node.outputs
-                    .iter()
-                    .flatten()
-                    .map(|&next| (next, behind_program)),
-            );
+            open.extend(node.consumers().map(|&next| (next, behind_program)));
         }
         wanted
     }
 
     /// Hands an event to consumers, through all transforms behind them. `arrive` gets what comes out at a sink.
+    ///
+    /// `counted` is false for an event that is done again, which has been counted already.
     pub(super) fn push(
         &self,
         runtime: &mut Runtime,
         event: LogEvent,
         consumers: &[Consumer],
+        counted: bool,
         arrive: &mut impl FnMut(usize, LogEvent),
     ) {
         let Some((last, others)) = consumers.split_last() else {
             return;
         };
         for consumer in others {
-            self.hand(runtime, event.clone(), *consumer, arrive);
+            self.hand(runtime, event.clone(), *consumer, counted, arrive);
         }
-        self.hand(runtime, event, *last, arrive);
+        self.hand(runtime, event, *last, counted, arrive);
     }
 
     fn hand(
@@ -187,6 +201,7 @@ impl Graph {
         runtime: &mut Runtime,
         event: LogEvent,
         consumer: Consumer,
+        counted: bool,
         arrive: &mut impl FnMut(usize, LogEvent),
     ) {
         let number = match consumer {
@@ -194,30 +209,53 @@ impl Graph {
             Consumer::Transform(number) => number,
         };
         let node = &self.nodes[number];
+        let count = |counter: &Counter, events: usize| {
+            if counted {
+                counter.increment(events as u64);
+            }
+        };
+        count(&node.received, 1);
         match &node.step {
-            Step::Remap(remap) => match remap.apply(runtime, event) {
-                Remapped::Dropped => {}
-                Remapped::One(event) => self.push(runtime, event, &node.outputs[0], arrive),
-                Remapped::Many(events) => {
-                    for event in events {
-                        self.push(runtime, event, &node.outputs[0], arrive);
+            Step::Remap(remap) => {
+                let output = &node.outputs[0];
+                match remap.apply(runtime, event) {
+                    Remapped::Dropped => {}
+                    Remapped::One(event) => {
+                        count(&output.sent, 1);
+                        self.push(runtime, event, &output.consumers, counted, arrive);
+                    }
+                    Remapped::Many(events) => {
+                        count(&output.sent, events.len());
+                        for event in events {
+                            self.push(runtime, event, &output.consumers, counted, arrive);
+                        }
                     }
                 }
-            },
+            }
             Step::Filter(filter) => {
                 if filter.passes(runtime, &event) {
-                    self.push(runtime, event, &node.outputs[0], arrive);
+                    let output = &node.outputs[0];
+                    count(&output.sent, 1);
+                    self.push(runtime, event, &output.consumers, counted, arrive);
                 }
             }
             Step::Route(route) => {
                 // All conditions first, since the last consumer of the last output may move the event.
                 let mut matched: Vec<Consumer> = Vec::new();
                 route.matches(runtime, &event, |output| {
-                    matched.extend_from_slice(&node.outputs[output]);
+                    let output = &node.outputs[output];
+                    count(&output.sent, 1);
+                    matched.extend_from_slice(&output.consumers);
                 });
-                self.push(runtime, event, &matched, arrive);
+                self.push(runtime, event, &matched, counted, arrive);
             }
         }
+    }
+}
+
+impl Node {
+    fn consumers(&self) -> impl Iterator<Item = &Consumer> {
+        self.outputs.iter().flat_map(|output| &output.consumers)
     }
 }
 

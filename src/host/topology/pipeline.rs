@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_core::Stream;
 use futures_util::StreamExt as _;
 use futures_util::future::{join, join_all};
+use metrics::Counter;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use vrl::compiler::runtime::Runtime;
@@ -66,6 +67,8 @@ pub(super) struct Port {
     pub(super) consumers: Vec<Consumer>,
     /// What of a payload the transforms behind it read.
     pub(super) wanted: Wanted,
+    /// Counts what it gives, also to nobody.
+    pub(super) sent: Counter,
 }
 
 /// The way to a sink.
@@ -77,6 +80,8 @@ pub(super) struct Outlet {
     pub(super) sender: Sender,
     /// Lives as long as the sender, so that a sink that ends early can be told from one whose senders are gone.
     pub(super) _alive: Arc<()>,
+    /// Counts the events that are handed over.
+    pub(super) received: Counter,
     /// Whether the source waits for this sink. If not, an event counts as delivered when the sink's channel has taken it.
     pub(super) acknowledgements: bool,
     /// Events on their way to it, in order.
@@ -91,6 +96,8 @@ pub(super) struct Pipeline<Shape> {
     pub(super) graph: Arc<Graph>,
     pub(super) ports: Ports,
     pub(super) outlets: Vec<Outlet>,
+    /// Counts the events and notices of the source.
+    pub(super) received: Counter,
     /// Makes the tree of an event, with the wanted parts of its payload.
     pub(super) shape: Shape,
     /// What has come to the sinks of the event in hand.
@@ -173,6 +180,7 @@ where
             graph,
             ports,
             outlets,
+            received,
             shape,
             runtime,
             arrived,
@@ -186,9 +194,12 @@ where
                 .get_mut(&event.topic[..])
                 .unwrap_or(&mut ports.others)
         };
+        received.increment(1);
+        port.sent.increment(1);
         if port.consumers.is_empty() {
             return;
         }
+        let mut again = false;
         loop {
             let log_event = LogEvent {
                 value: shape(event, &port.wanted),
@@ -196,7 +207,8 @@ where
                 finalizer: finalizer.clone(),
                 weight: text_bytes(event) * PARSED_TO_TEXT,
             };
-            graph.push(runtime, log_event, &port.consumers, &mut |sink, event| {
+            let consumers = &port.consumers;
+            graph.push(runtime, log_event, consumers, !again, &mut |sink, event| {
                 arrived.push((sink, event));
             });
             if port.wanted == Wanted::All || !arrived.iter().any(|(_, event)| has_payload(event)) {
@@ -204,6 +216,7 @@ where
             }
             arrived.clear();
             port.wanted = Wanted::All;
+            again = true;
         }
         for (sink, event) in arrived.drain(..) {
             if let Some(outlet) = outlets.iter_mut().find(|outlet| outlet.sink == sink) {
@@ -240,6 +253,7 @@ impl Outlet {
     async fn hand_over(&mut self) {
         let mut events = std::mem::take(&mut self.pending);
         self.pending_weight = 0;
+        self.received.increment(events.len() as u64);
         // Kept until the channel has taken the events, then dropped, which counts as delivered.
         let released: Vec<Finalizer> = if self.acknowledgements {
             Vec::new()

@@ -1,3 +1,4 @@
+mod scrapes;
 mod wanted;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -436,7 +437,7 @@ fn an_edge_with_one_consumer_moves_the_event() {
         [sinks.out]\ntype = \"blackhole\"\ninputs = [\"c\", \"b.y\", \"b._unmatched\"]\n";
     let (config, _) = Config::load(Path::new("t.toml"), &|_| None, &|_| Ok(source.to_owned()))
         .unwrap_or_else(|errors| panic!("{errors}"));
-    let graph = Graph::build(&config).unwrap();
+    let graph = Graph::build(&config, &Registry::default()).unwrap();
     let event = LogEvent {
         value: Value::Object(ObjectMap::from([
             ("big".into(), Value::from("a text")),
@@ -463,6 +464,7 @@ fn an_edge_with_one_consumer_moves_the_event() {
         &mut Runtime::default(),
         event,
         &consumers,
+        true,
         &mut |sink, event| arrived.push((sink, event)),
     );
     let [(0, arrived)] = &arrived[..] else {
@@ -797,7 +799,7 @@ fn shipped_configurations_load_and_compile_without_a_warning() {
         let (config, warnings) =
             Config::load(&path, &|_| None, &files).unwrap_or_else(|errors| panic!("{errors}"));
         assert_eq!(warnings.0, Vec::<String>::new(), "in {}", path.display());
-        if let Err(problems) = Graph::build(&config) {
+        if let Err(problems) = Graph::build(&config, &Registry::default()) {
             panic!("{problems:?}");
         }
     }

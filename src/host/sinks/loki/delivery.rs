@@ -42,6 +42,7 @@ impl<T: Transport> Courier<T> {
             let attempt = self.transport.push(body.clone()).await;
             let wait = match judge(&attempt) {
                 Verdict::Delivered => {
+                    self.telemetry.delivered(events);
                     finalizers.settle(Delivery::Delivered);
                     return;
                 }

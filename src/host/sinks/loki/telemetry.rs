@@ -35,6 +35,7 @@ struct Inner {
     retrying: Occasion,
     request_failed: Counter,
     discarded: Counter,
+    delivered: Counter,
 }
 
 /// One kind of warning: how often it was due, and when it was last logged.
@@ -59,6 +60,7 @@ impl Telemetry {
                 "component_kind" => "sink",
                 "component_type" => "loki",
                 "error_type" => error_type,
+                "stage" => if error_type.starts_with("request") { "sending" } else { "processing" },
             )
         };
         let occasion = |error_type| Occasion {
@@ -81,6 +83,7 @@ impl Telemetry {
                 "component_type" => "loki",
                 "intentional" => "false",
             ),
+            delivered: crate::host::metrics::delivered_events(),
         }))
     }
 
@@ -144,6 +147,11 @@ impl Telemetry {
         self.0.retrying.note(|held_back| {
             warn!(component_id = self.id(), %error, held_back, "request to Loki failed, retrying");
         });
+    }
+
+    /// Loki has taken these events.
+    pub(super) fn delivered(&self, events: usize) {
+        self.0.delivered.increment(events as u64);
     }
 
     /// A request will not be sent again: its events are lost to Loki.

@@ -1,0 +1,360 @@
+//! What a scrape of a running topology shows.
+
+use std::collections::BTreeSet;
+
+use metrics::with_local_recorder;
+
+use super::*;
+use crate::host::metrics::METRICS as HOST_METRICS;
+use crate::telemetry::{METRICS, Metric, MetricKind};
+use crate::testing::exposition::{Scrape, parse};
+
+const EXPORTER: &str = r#"
+[sources.self]
+type = "internal_metrics"
+[sinks.scrape]
+type = "prometheus_exporter"
+inputs = ["self"]
+address = "127.0.0.1:0"
+"#;
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn build(text: &str) -> Topology {
+    let text = text.to_owned();
+    let files = move |_: &Path| -> io::Result<String> { Ok(text.clone()) };
+    let (config, _) = Config::load(Path::new("t.toml"), &|_| None, &files)
+        .unwrap_or_else(|errors| panic!("{errors}"));
+    Topology::build(config).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// Two sources without a Nomad, and one component of each type.
+fn whole() -> Topology {
+    let source = |id: &str| {
+        format!("[sources.{id}]\ntype = \"nomad_events\"\nendpoints = [\"http://127.0.0.1:1\"]\n")
+    };
+    let rest = r#"
+        [transforms.program]
+        type = "remap"
+        inputs = ["a", "b"]
+        source = ".seen = true"
+        [transforms.split]
+        type = "route"
+        inputs = ["program"]
+        route.jobs = '.Topic == "Job"'
+        [transforms.few]
+        type = "filter"
+        inputs = ["split.jobs"]
+        condition = '.Type == "JobRegistered"'
+        [sinks.print]
+        type = "console"
+        inputs = ["few"]
+        encoding.codec = "json"
+        [sinks.push]
+        type = "loki"
+        inputs = ["few"]
+        endpoint = "http://127.0.0.1:1"
+        labels.topic = "{{ Topic }}"
+        encoding.codec = "json"
+        [sinks.drop]
+        type = "blackhole"
+        inputs = ["split._unmatched"]
+    "#;
+    build(&format!("{}{}{rest}{EXPORTER}", source("a"), source("b")))
+}
+
+fn table() -> impl Iterator<Item = Metric> {
+    METRICS.into_iter().chain(HOST_METRICS)
+}
+
+fn scrape(exporter: &crate::host::sinks::prometheus_exporter::PrometheusExporter) -> Scrape {
+    let (text, _) = exporter.text();
+    parse(&text).unwrap_or_else(|why| panic!("{why}\n{text}"))
+}
+
+/// Runs a topology for a while in which nothing happens. Gives the first scrape and the last one.
+async fn idle(topology: Topology, time: Duration) -> (Scrape, Scrape) {
+    let exporter = topology.observation.exporters().remove(0);
+    let first = async {
+        while scrape(&exporter).is_empty() {
+            tokio::task::yield_now().await;
+        }
+        scrape(&exporter)
+    };
+    let run = topology.run(tokio::time::sleep(time));
+    let (first, summary) = tokio::join!(first, run);
+    assert_eq!(summary.ended, Ended::Stopped);
+    (first, scrape(&exporter))
+}
+
+fn series(scrape: &Scrape) -> BTreeSet<String> {
+    scrape
+        .iter()
+        .flat_map(|(name, family)| family.series.keys().map(move |l| format!("{name}{l:?}")))
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_table_and_the_first_scrape_have_the_same_metrics() {
+    let (first, _) = idle(whole(), SECOND).await;
+    let shown: BTreeSet<String> = first.keys().cloned().collect();
+    let listed: BTreeSet<String> = table().map(|m| format!("vector_{}", m.name)).collect();
+    assert_eq!(shown, listed);
+    for metric in table() {
+        let family = &first[&format!("vector_{}", metric.name)];
+        assert_eq!(family.help, metric.description, "{}", metric.name);
+        let kind = match metric.kind {
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+        };
+        assert_eq!(family.kind, kind, "{}", metric.name);
+        let used: BTreeSet<&str> = family
+            .series
+            .keys()
+            .flat_map(|labels| labels.keys().map(String::as_str))
+            .filter(|label| *label != "host" && !label.starts_with("component_"))
+            .collect();
+        let own: BTreeSet<&str> = metric.labels.iter().copied().collect();
+        assert_eq!(used, own, "the labels of {}", metric.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_disappears_in_an_idle_hour_and_the_silence_grows() {
+    let (first, last) = idle(whole(), HOUR).await;
+    assert!(series(&first).len() > 100);
+    assert_eq!(series(&first), series(&last));
+    for (name, at_least) in [
+        (
+            "vector_nomad_events_seconds_since_last_line",
+            HOUR.as_secs_f64() - 2.0,
+        ),
+        ("vector_uptime_seconds", HOUR.as_secs_f64() - 2.0),
+    ] {
+        for value in last[name].series.values() {
+            assert!(value.value >= at_least, "{name} {value:?}");
+        }
+    }
+    let failed = &last["vector_nomad_events_disconnects_total"];
+    assert!(failed.sum(&[("component_id", "a")]) > 100.0, "{failed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_sources_keep_apart_and_each_series_names_its_component_once() {
+    let (first, _) = idle(whole(), SECOND).await;
+    let mut named = BTreeSet::new();
+    for (name, family) in &first {
+        for labels in family.series.keys() {
+            let label = |name: &str| labels.get(name).map_or("", String::as_str).to_owned();
+            let component = (
+                label("component_kind"),
+                label("component_id"),
+                label("component_type"),
+            );
+            let of_source = name.starts_with("vector_nomad_events_");
+            if of_source {
+                assert_eq!(
+                    (&*component.0, &*component.2),
+                    ("source", "nomad_events"),
+                    "{name}"
+                );
+            }
+            named.insert(component);
+        }
+        if name.starts_with("vector_nomad_events_") {
+            let of = |id: &str| {
+                let mut labels: Vec<_> = family.series.keys().cloned().collect();
+                labels.retain(|labels| labels["component_id"] == id);
+                labels
+                    .iter_mut()
+                    .for_each(|labels| drop(labels.remove("component_id")));
+                labels
+            };
+            assert_eq!(of("a"), of("b"), "{name}");
+        }
+    }
+    let named: Vec<String> = named
+        .into_iter()
+        .map(|(kind, id, component_type)| format!("{kind} {id} {component_type}"))
+        .collect();
+    assert_eq!(
+        named,
+        [
+            "  ",
+            "sink drop blackhole",
+            "sink print console",
+            "sink push loki",
+            "sink scrape prometheus_exporter",
+            "source a nomad_events",
+            "source b nomad_events",
+            "source self internal_metrics",
+            "transform few filter",
+            "transform program remap",
+            "transform split route",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn events_are_counted_where_they_come_and_where_they_go() {
+    let mut bench = Bench::new(
+        "multiple_outputs = true\n",
+        &format!(
+            r#"
+            [transforms.program]
+            type = "remap"
+            inputs = ["nomad.job"]
+            drop_on_error = true
+            source = 'if .k == "bad" {{ . = parse_json!("no") }} else if .k == "no" {{ abort }}'
+            [transforms.split]
+            type = "route"
+            inputs = ["program", "nomad.node"]
+            route.jobs = '.t == "Job"'
+            route.all = 'true'
+            {}{}{EXPORTER}"#,
+            blackhole("jobs", "[\"split.jobs\"]"),
+            blackhole("all", "[\"split.all\"]"),
+        ),
+    );
+    bench.batch(&[("Job", "x"), ("Job", "bad"), ("Job", "no"), ("Node", "n")]);
+    bench.batch(&[("Service", "nobody takes it")]);
+    bench.send(Item::Notice(gap()));
+    let exporter = bench.topology.observation.exporters().remove(0);
+    let registry = bench.topology.observation.registry.clone();
+    bench.run_to_end().await;
+    exporter.take(registry.samples());
+    let scrape = scrape(&exporter);
+    let value = |name: &str, id: &str, label: &str, value: &str| {
+        let labels = [("component_id", id), (label, value)];
+        let labels = if label.is_empty() {
+            &labels[..1]
+        } else {
+            &labels
+        };
+        scrape[&format!("component_{name}_total")].sum(labels)
+    };
+    for (name, id, label, of, expected) in [
+        ("received_events", "nomad", "", "", 6.0),
+        ("sent_events", "nomad", "output", "job", 3.0),
+        ("sent_events", "nomad", "output", "node", 1.0),
+        ("sent_events", "nomad", "output", "service", 1.0),
+        ("sent_events", "nomad", "output", "notices", 1.0),
+        ("sent_events", "nomad", "output", "_unmatched", 0.0),
+        ("received_events", "program", "", "", 3.0),
+        ("sent_events", "program", "output", "_default", 1.0),
+        ("errors", "program", "error_type", "conversion_failed", 1.0),
+        ("discarded_events", "program", "intentional", "false", 1.0),
+        ("discarded_events", "program", "intentional", "true", 1.0),
+        ("received_events", "split", "", "", 2.0),
+        ("sent_events", "split", "output", "jobs", 1.0),
+        ("sent_events", "split", "output", "all", 2.0),
+        ("sent_events", "split", "output", "_unmatched", 0.0),
+        ("received_events", "jobs", "", "", 1.0),
+        ("received_events", "all", "", "", 2.0),
+    ] {
+        assert_eq!(
+            value(name, id, label, of),
+            expected,
+            "{name} {id} {label} {of}"
+        );
+    }
+}
+
+/// The first event of a port may go through the graph twice, when it turns out that its payload is passed on.
+#[tokio::test]
+async fn an_event_that_is_done_again_is_counted_once() {
+    let bench = Bench::new(
+        "",
+        &format!(
+            "[transforms.program]\ntype = \"remap\"\ninputs = [\"nomad\"]\nsource = \".x = 1\"\n{}{EXPORTER}",
+            blackhole("out", "[\"program\"]"),
+        ),
+    );
+    let exporter = bench.topology.observation.exporters().remove(0);
+    let registry = bench.topology.observation.registry.clone();
+    let seen = bench.sinks["out"].clone();
+    let mut bench = bench;
+    bench.batch(&[("Job", "a"), ("Job", "b")]);
+    bench.input = None;
+    let feeds = bench.feeds;
+    let passes = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let open = |_: &SourceNode| {
+        let passes = Arc::clone(&passes);
+        let with_payload = move |event: &Event, wanted: &Wanted| {
+            passes.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let mut value = shape(event, wanted);
+            if let Value::Object(fields) = &mut value {
+                fields.insert("Payload".into(), Value::Null);
+            }
+            value
+        };
+        (feeds.lock().unwrap().pop_front().unwrap(), with_payload)
+    };
+    bench.topology.run_with(open, std::future::pending()).await;
+    assert_eq!(seen.get().len(), 2);
+    assert_eq!(passes.load(std::sync::atomic::Ordering::Relaxed), 3);
+    exporter.take(registry.samples());
+    let scrape = scrape(&exporter);
+    let of_program = [("component_id", "program")];
+    assert_eq!(
+        scrape["component_received_events_total"].sum(&of_program),
+        2.0
+    );
+    assert_eq!(scrape["component_sent_events_total"].sum(&of_program), 2.0);
+}
+
+/// As in Vector, where the recorder of the process adds what the span of the source says.
+#[tokio::test]
+async fn the_engine_registers_with_the_recorder_of_the_caller_and_names_no_component_itself() {
+    let registry = Registry::default();
+    let settings = crate::Options::default().settings(|_| None).unwrap();
+    let stream = with_local_recorder(&registry.process(), || EventStream::follow(settings));
+    let samples = registry.samples();
+    for metric in METRICS {
+        assert!(
+            samples.iter().any(|sample| sample.name == metric.name),
+            "{}",
+            metric.name
+        );
+    }
+    let named = |label: &str| {
+        samples
+            .iter()
+            .any(|sample| sample.labels.contains_key(label))
+    };
+    assert!(named("position") && named("cause"));
+    assert!(
+        !["component_id", "component_kind", "component_type"]
+            .into_iter()
+            .any(named)
+    );
+    drop(stream);
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_refused_with_its_name_and_a_remedy() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let config = format!(
+        "[api]\nenabled = true\naddress = \"{address}\"\n{}",
+        EXPORTER
+    );
+    let errors = build(&config).listen().await.unwrap_err().to_string();
+    let expected = format!("t.toml: `api`: option `address`: cannot listen on {address}: ");
+    assert!(errors.starts_with(&expected), "{errors}");
+    assert!(
+        errors.contains("stop what listens there, or choose another port"),
+        "{errors}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn metrics_alone_are_shown_until_the_stop() {
+    let topology = build(EXPORTER);
+    let exporter = topology.observation.exporters().remove(0);
+    let started = Instant::now();
+    let summary = topology.run(tokio::time::sleep(HOUR)).await;
+    assert_eq!((summary.ended, started.elapsed()), (Ended::Stopped, HOUR));
+    assert!(scrape(&exporter)["vector_uptime_seconds"].sum(&[]) > 3590.0);
+}

@@ -113,8 +113,11 @@ impl Topology {
                     acknowledgements: node.acknowledgements,
                     sink,
                 }),
-                Err(message) => problems
-                    .push(Problem::of(component_name("sink", &node.id), message).at(node.line)),
+                Err(message) => problems.push(
+                    Problem::of(component_name("sink", &node.id), message)
+                        .at(node.line)
+                        .in_file(&node.file),
+                ),
             }
         }
         match graph {
@@ -123,7 +126,7 @@ impl Topology {
                 sources: config.sources,
                 sinks,
             }),
-            _ => Err(ConfigErrors::new(config.file, problems)),
+            _ => Err(ConfigErrors::new(config.file, problems).hiding(&config.hidden)),
         }
     }
 

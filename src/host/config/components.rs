@@ -4,11 +4,12 @@ use serde::Deserialize;
 use toml::de::DeTable;
 
 use super::document::{Document, Owner, Table, component_name};
+use super::nearest::did_you_mean;
 use super::outputs::{self, DEFAULT, Joint, UNMATCHED, source_ports};
 use super::problem::{Problem, Warnings};
 use super::{
-    Acknowledgements, Config, Env, Files, SinkConfig, SinkNode, SourceNode, TransformConfig,
-    TransformNode, vector_options,
+    Acknowledgements, Config, Env, Files, Hidden, SinkConfig, SinkNode, SourceNode,
+    TransformConfig, TransformNode, vector_options,
 };
 use crate::host::USE_VECTOR;
 use crate::host::transforms::program::ProgramText;
@@ -19,46 +20,81 @@ use crate::options::Options;
 const SOURCE_TYPES: &str = "`nomad_events`";
 const TRANSFORM_TYPES: &str = "`filter`, `remap`, `route`";
 const SINK_TYPES: &str = "`blackhole`, `console`, `loki`";
+/// What stands at the top of a file, for messages.
+const TOP: &str = "`sources`, `transforms`, `sinks` or `acknowledgements`";
 
-/// Reads a text in which variables are put in already.
+/// Reads the documents of files, each with its name, in which variables are put in already.
 pub(super) fn read(
-    text: &str,
+    files: &[(&str, Document<'_>)],
     env: Env<'_>,
-    files: Files<'_>,
+    programs: Files<'_>,
 ) -> Result<(Config, Warnings), Vec<Problem>> {
-    let document = Document::new(text);
-    let mut root = document.parse()?;
     let mut reader = Reader {
-        document,
+        file: "",
+        document: Document::toml(""),
         env,
-        files,
+        files: programs,
         problems: Vec::new(),
         joints: Vec::new(),
+        warnings: Vec::new(),
         global_acknowledgements: Acknowledgements::default(),
     };
-    let global = Owner {
-        kind: "",
-        id: "",
-        component_type: "",
-    };
-    match document.take(global, &mut root, "acknowledgements") {
-        Ok(found) => reader.global_acknowledgements = found.unwrap_or_default(),
-        Err(problem) => reader.problems.push(problem),
+    let mut roots = Vec::with_capacity(files.len());
+    for (file, document) in files {
+        match document.parse() {
+            Ok(root) => roots.push((*file, *document, root)),
+            Err(problems) => reader
+                .problems
+                .extend(problems.into_iter().map(|problem| problem.in_file(file))),
+        }
     }
-    let sources = reader.section(&mut root, "sources", "source", Reader::source);
-    let transforms = reader.section(&mut root, "transforms", "transform", Reader::transform);
-    let sinks = reader.section(&mut root, "sinks", "sink", Reader::sink);
-    reader.refuse_rest(&root.entries);
+    if !reader.problems.is_empty() {
+        return Err(reader.problems);
+    }
+    // Components of any file fall back to what stands at the top of any other.
+    for (file, document, root) in &mut roots {
+        reader.in_file(file, *document, |reader| reader.globals(root));
+    }
+    let mut nodes = Nodes::default();
+    for (file, document, mut root) in roots {
+        reader.in_file(file, document, |reader| {
+            let root = &mut root;
+            nodes
+                .sources
+                .extend(reader.section(root, "sources", "source", Reader::source));
+            nodes.transforms.extend(reader.section(
+                root,
+                "transforms",
+                "transform",
+                Reader::transform,
+            ));
+            nodes
+                .sinks
+                .extend(reader.section(root, "sinks", "sink", Reader::sink));
+            reader.refuse_rest(&root.entries);
+        });
+    }
     reader.check_shape();
-    reader.connect(sources, transforms, sinks)
+    reader.connect(nodes)
+}
+
+/// What was read of all files.
+#[derive(Default)]
+struct Nodes {
+    sources: Vec<SourceNode>,
+    transforms: Vec<TransformNode>,
+    sinks: Vec<SinkNode>,
 }
 
 struct Reader<'t, 'a> {
+    /// The file that is being read, and its document.
+    file: &'t str,
     document: Document<'t>,
     env: Env<'a>,
     files: Files<'a>,
     problems: Vec<Problem>,
     joints: Vec<Joint>,
+    warnings: Vec<String>,
     global_acknowledgements: Acknowledgements,
 }
 
@@ -82,6 +118,34 @@ impl Component<'_> {
 }
 
 impl<'t> Reader<'t, '_> {
+    /// Reads something of a file, and says of every problem that comes up that it is there.
+    fn in_file(&mut self, file: &'t str, document: Document<'t>, read: impl FnOnce(&mut Self)) {
+        self.file = file;
+        self.document = document;
+        let before = self.problems.len();
+        read(self);
+        for problem in self.problems.iter_mut().skip(before) {
+            problem.file = Some(file.to_owned());
+        }
+    }
+
+    /// Reads the options at the top of a file.
+    fn globals(&mut self, root: &mut Table<'t>) {
+        let global = Owner {
+            kind: "",
+            id: "",
+            component_type: "",
+        };
+        match self.document.take(global, root, "acknowledgements") {
+            Ok(found) => {
+                let found: Acknowledgements = found.unwrap_or_default();
+                let first = self.global_acknowledgements.0;
+                self.global_acknowledgements = Acknowledgements(first.or(found.0));
+            }
+            Err(problem) => self.problems.push(problem),
+        }
+    }
+
     /// Reads all components of a kind. Those that cannot be read leave problems behind.
     fn section<T>(
         &mut self,
@@ -117,6 +181,7 @@ impl<'t> Reader<'t, '_> {
             let mut joint = Joint {
                 kind,
                 id: id.clone(),
+                file: self.file.to_owned(),
                 line,
                 inputs: Vec::new(),
                 ports: None,
@@ -211,11 +276,7 @@ impl<'t> Reader<'t, '_> {
     }
 
     fn problem(&mut self, owner: Owner<'_>, line: usize, message: impl Into<String>) {
-        self.problems.push(Problem {
-            line: Some(line),
-            component: owner.name(),
-            message: message.into(),
-        });
+        self.problems.push(owner.problem(message).at(line));
     }
 
     /// Reads the options that are left in a component's table.
@@ -243,7 +304,8 @@ impl<'t> Reader<'t, '_> {
         let message = if vector_options::component_type(component.kind, name) {
             format!("type `{name}`: Vector has it, this program has only {types}; {USE_VECTOR}")
         } else {
-            format!("unknown type `{name}`, expected {types}")
+            let near = did_you_mean(name, types.split('`').skip(1).step_by(2));
+            format!("unknown type `{name}`{near}, expected {types}")
         };
         self.problem(component.owner(), component.line, message);
     }
@@ -303,6 +365,7 @@ impl<'t> Reader<'t, '_> {
         let ports = transform.ports();
         let node = TransformNode {
             id: component.id,
+            file: self.file.to_owned(),
             line: component.line,
             inputs: Vec::new(),
             transform,
@@ -387,6 +450,7 @@ impl<'t> Reader<'t, '_> {
         };
         let node = SinkNode {
             id: component.id,
+            file: self.file.to_owned(),
             line: component.line,
             inputs: Vec::new(),
             // A sink's own word wins over the global one.
@@ -408,9 +472,8 @@ impl<'t> Reader<'t, '_> {
                     "`{name}`: Vector has it, this program does not; remove it, or {USE_VECTOR}"
                 )
             } else {
-                format!(
-                    "unknown table or option `{name}`, expected `sources`, `transforms`, `sinks` or `acknowledgements`"
-                )
+                let near = did_you_mean(name, TOP.split('`').skip(1).step_by(2));
+                format!("unknown table or option `{name}`{near}, expected {TOP}")
             };
             self.problems
                 .push(Problem::general(message).at(self.document.line(key.span().start)));
@@ -434,23 +497,30 @@ impl<'t> Reader<'t, '_> {
                     Problem::of(
                         component_name(joint.kind, &joint.id),
                         format!(
-                            "there is a {} of the same name on line {}; ids are unique over all kinds",
-                            first.kind, first.line
+                            "there is a {} of the same name on line {}{}; ids are unique over all kinds",
+                            first.kind,
+                            first.line,
+                            if first.file == joint.file {
+                                String::new()
+                            } else {
+                                format!(" of {}", first.file)
+                            }
                         ),
                     )
-                    .at(joint.line),
+                    .at(joint.line)
+                    .in_file(&joint.file),
                 );
             }
         }
     }
 
     /// Connects the components by their inputs.
-    fn connect(
-        mut self,
-        sources: Vec<SourceNode>,
-        mut transforms: Vec<TransformNode>,
-        mut sinks: Vec<SinkNode>,
-    ) -> Result<(Config, Warnings), Vec<Problem>> {
+    fn connect(mut self, nodes: Nodes) -> Result<(Config, Warnings), Vec<Problem>> {
+        let Nodes {
+            sources,
+            mut transforms,
+            mut sinks,
+        } = nodes;
         let inputs = match outputs::resolve(&self.joints) {
             Ok(inputs) => inputs,
             Err(problems) => {
@@ -467,7 +537,10 @@ impl<'t> Reader<'t, '_> {
         if !self.problems.is_empty() {
             return Err(self.problems);
         }
-        let warnings = Warnings(outputs::unconsumed(&self.joints, &inputs));
+        let mut warnings = Warnings(self.warnings);
+        warnings
+            .0
+            .extend(outputs::unconsumed(&self.joints, &inputs));
         for (joint, inputs) in self.joints.iter().zip(inputs) {
             if let Some(node) = transforms
                 .iter_mut()
@@ -483,6 +556,7 @@ impl<'t> Reader<'t, '_> {
         }
         let config = Config {
             file: String::new(),
+            hidden: Hidden::default(),
             sources,
             transforms,
             sinks,

@@ -91,7 +91,9 @@ impl Graph {
                     nodes.push(Node { step, outputs });
                 }
                 Err(messages) => problems.extend(messages.into_iter().map(|message| {
-                    Problem::of(component_name("transform", &node.id), message).at(node.line)
+                    Problem::of(component_name("transform", &node.id), message)
+                        .at(node.line)
+                        .in_file(&node.file)
                 })),
             }
         }

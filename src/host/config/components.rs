@@ -321,6 +321,10 @@ impl<'t> Reader<'t, '_> {
         let options: Options = self.options(&mut component)?;
         match options.settings(self.env) {
             Ok(settings) => {
+                let name = component_name(component.kind, &component.id);
+                let warnings = settings.warnings();
+                self.warnings
+                    .extend(warnings.iter().map(|warning| format!("{name}: {warning}")));
                 let ports = source_ports(&settings);
                 let node = SourceNode {
                     id: component.id,

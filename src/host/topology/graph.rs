@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use vrl::compiler::runtime::Runtime;
 use vrl::path::{OwnedSegment, OwnedTargetPath, PathPrefix};
 
-use crate::host::config::{Config, OutputId, Problem, TransformConfig, component_name};
+use crate::host::config::{Config, Hidden, OutputId, Problem, TransformConfig, component_name};
 use crate::host::event::LogEvent;
 use crate::host::transforms::filter::Filter;
 use crate::host::transforms::remap::{Remap, Remapped};
@@ -75,7 +75,7 @@ impl Graph {
         for node in &config.transforms {
             match Step::build(&node.id, &node.transform) {
                 Ok(step) => {
-                    step.warn(&node.id);
+                    step.warn(&node.id, &config.hidden);
                     let outputs = node
                         .transform
                         .ports()
@@ -281,8 +281,10 @@ impl Step {
         }
     }
 
-    fn warn(&self, id: &str) {
+    fn warn(&self, id: &str, hidden: &Hidden) {
         let warn = |warnings: &str| {
+            // They show lines of the program, in which the environment may have put something.
+            let warnings = hidden.hide(warnings);
             tracing::warn!(component_kind = "transform", component_id = %id, "program compiled with warnings:\n{warnings}");
         };
         match self {

@@ -147,7 +147,12 @@ fn parse_one(text: &str) -> Result<TopicFilter, OptionError> {
     // Topics are compared with case.
     if let Some(known) = KNOWN_TOPICS
         .iter()
-        .find(|known| known.eq_ignore_ascii_case(topic) && **known != topic)
+        .filter(|known| **known != topic)
+        .find(|known| {
+            let singular = topic.strip_suffix('s').unwrap_or(topic);
+            known.eq_ignore_ascii_case(topic)
+                || (topic.starts_with(char::is_lowercase) && known.eq_ignore_ascii_case(singular))
+        })
     {
         return Err(refuse(format!(
             "{text:?} matches nothing, since Nomad compares topics with case; did you mean {known:?}?"

@@ -1,5 +1,7 @@
 //! From the tables of a file to its components, and from their inputs to a graph.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use toml::de::DeTable;
 
@@ -17,9 +19,9 @@ use crate::host::transforms::remap::{RemapConfig, RemapOptions};
 use crate::options::Options;
 
 /// The types that this program has, for messages.
-const SOURCE_TYPES: &str = "`nomad_events`";
-const TRANSFORM_TYPES: &str = "`filter`, `remap`, `route`";
-const SINK_TYPES: &str = "`blackhole`, `console`, `loki`";
+pub(super) const SOURCE_TYPES: &str = "`nomad_events`";
+pub(super) const TRANSFORM_TYPES: &str = "`filter`, `remap`, `route`";
+pub(super) const SINK_TYPES: &str = "`blackhole`, `console`, `loki`";
 /// What stands at the top of a file, for messages.
 const TOP: &str = "`sources`, `transforms`, `sinks` or `acknowledgements`";
 
@@ -104,6 +106,8 @@ struct Component<'t> {
     id: String,
     component_type: String,
     line: usize,
+    /// The line of every option.
+    lines: BTreeMap<String, usize>,
     table: Table<'t>,
 }
 
@@ -251,6 +255,14 @@ impl<'t> Reader<'t, '_> {
             component_type: component_type?,
             id,
             line,
+            lines: table
+                .entries
+                .keys()
+                .map(|key| {
+                    let line = self.document.line(key.span().start);
+                    (key.get_ref().clone().into_owned(), line)
+                })
+                .collect(),
             table,
         })
     }
@@ -273,6 +285,12 @@ impl<'t> Reader<'t, '_> {
             Err(problem) => self.problems.push(problem),
         }
         None
+    }
+
+    /// A problem with an option, on the line on which it stands.
+    fn problem_of(&mut self, component: &Component<'_>, option: &str, message: impl Into<String>) {
+        let line = component.lines.get(option).copied();
+        self.problem(component.owner(), line.unwrap_or(component.line), message);
     }
 
     fn problem(&mut self, owner: Owner<'_>, line: usize, message: impl Into<String>) {
@@ -333,7 +351,7 @@ impl<'t> Reader<'t, '_> {
                 Some((node, ports))
             }
             Err(error) => {
-                self.problem(component.owner(), component.line, error.to_string());
+                self.problem_of(&component, &error.option, error.to_string());
                 None
             }
         }
@@ -392,9 +410,9 @@ impl<'t> Reader<'t, '_> {
                     file: Some(path),
                 },
                 Err(error) => {
-                    self.problem(
-                        component.owner(),
-                        component.line,
+                    self.problem_of(
+                        component,
+                        "file",
                         format!(
                             "option `file`: cannot read {}: {error}; a relative path starts from the working directory",
                             path.display()
@@ -404,9 +422,9 @@ impl<'t> Reader<'t, '_> {
                 }
             },
             (Some(_), Some(_)) => {
-                self.problem(
-                    component.owner(),
-                    component.line,
+                self.problem_of(
+                    component,
+                    "file",
                     "`source` and `file` are both set; keep one of them",
                 );
                 return None;
@@ -533,10 +551,15 @@ impl<'t> Reader<'t, '_> {
             }
         };
         if let Some(chain) = outputs::cycle(&self.joints, &inputs) {
-            self.problems.push(Problem::general(format!(
+            let problem = Problem::general(format!(
                 "the transforms form a cycle: {}",
                 chain.join(" -> ")
-            )));
+            ));
+            let first = self.joints.iter().find(|joint| chain.contains(&joint.id));
+            self.problems.push(match first {
+                Some(joint) => problem.at(joint.line).in_file(&joint.file),
+                None => problem,
+            });
         }
         if !self.problems.is_empty() {
             return Err(self.problems);

@@ -147,6 +147,8 @@ impl<'t> Document<'t> {
         table: &mut Table<'t>,
         key: &str,
     ) -> Result<Option<T>, Problem> {
+        #[cfg(test)]
+        super::tests::options::note::<T>(owner.kind, owner.component_type, Some(key));
         let Some((name, value)) = table.entries.remove_entry(key) else {
             return Ok(None);
         };
@@ -172,6 +174,8 @@ impl<'t> Document<'t> {
         owner: Owner<'_>,
         table: Table<'t>,
     ) -> Result<T, Vec<Problem>> {
+        #[cfg(test)]
+        super::tests::options::note::<T>(owner.kind, owner.component_type, None);
         let Table { mut entries, span } = table;
         let mut problems = Vec::new();
         loop {
@@ -298,10 +302,14 @@ fn explain(owner: Owner<'_>, message: &str, path: &[String]) -> String {
         if let Some(rest) = message.strip_prefix(prefix)
             && let Some((found, expected)) = rest.rsplit_once(", expected ")
         {
+            let is_long = found.ends_with("128");
             let found = found.split([' ', '`', '"']).next().unwrap_or_default();
             let found = match (prefix, found) {
+                (_, "integer") if is_long => "a larger one than there is".to_owned(),
                 (_, "sequence") => "an array".to_owned(),
                 (_, "map") => "a table".to_owned(),
+                (_, "floating") => "a number with a fraction".to_owned(),
+                ("invalid value: ", "integer") => "a number outside of that".to_owned(),
                 ("invalid value: ", kind) => format!("another {kind}"),
                 (_, kind) => a(kind),
             };

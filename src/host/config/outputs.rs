@@ -187,11 +187,15 @@ fn missing_input(
         return format!("input \"{input}\" is the component itself");
     }
     let Some(owner) = joints.iter().find(|other| other.id == component) else {
+        let unread = joints
+            .iter()
+            .filter(|joint| joint.kind != "sink" && joint.ports.is_none())
+            .map(|joint| joint.id.as_str());
         let near = nearest(input, outputs.keys().map(String::as_str));
         return format!(
             "input \"{input}\" is no output of any component{}; there are: {}",
             near.map_or_else(String::new, |near| format!(" (did you mean \"{near}\"?)")),
-            list(outputs.keys().map(String::as_str))
+            list(outputs.keys().map(String::as_str).chain(unread))
         );
     };
     if owner.kind == "sink" {

@@ -3,6 +3,9 @@ use std::path::Path;
 
 use super::*;
 
+mod mutations;
+pub(super) mod options;
+
 /// The part that most tests share: a source, and a sink that takes everything.
 const SOURCE: &str = "[sources.nomad]\ntype = \"nomad_events\"\n";
 const SINK: &str = "[sinks.out]\ntype = \"blackhole\"\ninputs = [\"*\"]\n";
@@ -121,7 +124,7 @@ fn wrong_configurations_are_refused_with_place_and_remedy() {
         (
             "option with a bad value",
             format!("{SOURCE}topics = [\"job\"]\n{SINK}"),
-            &["t.toml:1: source \"nomad\": option `topics`: \"job\" matches nothing"],
+            &["t.toml:3: source \"nomad\": option `topics`: \"job\" matches nothing"],
         ),
         (
             "source of Vector",
@@ -753,7 +756,7 @@ fn cycles_are_found() {
     ));
     assert_eq!(
         found,
-        "t.toml: the transforms form a cycle: a -> b -> c -> a"
+        "t.toml:3: the transforms form a cycle: a -> b -> c -> a"
     );
 }
 

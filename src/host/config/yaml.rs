@@ -165,6 +165,15 @@ impl<'t> Composer<'t> {
                     value: Value::Text(text),
                     place,
                 } => Key { place, text },
+                Node {
+                    value: Value::Table(_),
+                    ..
+                } => {
+                    return Err(at(
+                        place,
+                        "a brace begins a mapping, and none can be a key; put a template into quotes, as in \"{{ field }}\"",
+                    ));
+                }
                 _ => {
                     return Err(at(
                         place,

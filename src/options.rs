@@ -15,18 +15,23 @@ use thiserror::Error;
 use url::Url;
 
 use crate::event::RaftIndex;
+use topics::KNOWN_TOPICS;
 pub use topics::{DEFAULT_TOPICS, TopicFilter};
 
 /// Nomad's own default address.
 pub const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:4646";
 /// Default of [`Options::max_line_bytes`]. A line holds a whole Raft write: 4 to 5 KB for each allocation of a plan.
 pub const DEFAULT_MAX_LINE_BYTES: usize = 16 * 1024 * 1024;
+/// The least that [`Options::max_line_bytes`] can be: a single allocation takes 4 to 5 KB, so with less nearly nothing came.
+pub const MIN_MAX_LINE_BYTES: usize = 4 * 1024;
 /// Default of [`Options::queue_bytes`].
 pub const DEFAULT_QUEUE_BYTES: usize = 32 * 1024 * 1024;
 /// Default of [`Options::connect_timeout_secs`].
 pub const DEFAULT_CONNECT_TIMEOUT_SECS: u64 = 10;
 /// Default of [`Options::idle_timeout_secs`]: two of Nomad's heartbeats (30 s) and some slack.
 pub const DEFAULT_IDLE_TIMEOUT_SECS: u64 = 75;
+/// Nomad's servers send `{}` this often on a stream without events (`nomad/stream/ndjson.go`).
+const HEARTBEAT_SECS: u64 = 30;
 /// Default of [`Options::backoff_max_secs`].
 pub const DEFAULT_BACKOFF_MAX_SECS: u64 = 30;
 /// Default of [`Options::status_interval_secs`].
@@ -68,8 +73,8 @@ pub struct Options {
     /// One named output per subscribed topic, `notices`, and `_unmatched`, instead of a single output (default false).
     #[serde(default)]
     pub multiple_outputs: bool,
-    /// A longer line is discarded while it is read, and counted (bytes).
-    #[serde(default)]
+    /// A longer line is discarded while it is read, and counted (bytes, 4096 at least).
+    #[serde(default, deserialize_with = "line_bytes")]
     pub max_line_bytes: Option<NonZeroUsize>,
     /// Text in memory that no sink has answered for yet (bytes). When it is full, reading stops.
     #[serde(default)]
@@ -170,9 +175,7 @@ impl Options {
             start_at: self.resolve_start_at()?,
             redact: self.redact.unwrap_or(true),
             multiple_outputs: self.multiple_outputs,
-            max_line_bytes: self
-                .max_line_bytes
-                .map_or(DEFAULT_MAX_LINE_BYTES, NonZeroUsize::get),
+            max_line_bytes: self.resolve_max_line_bytes()?,
             queue_bytes: self
                 .queue_bytes
                 .map_or(DEFAULT_QUEUE_BYTES, NonZeroUsize::get),
@@ -225,6 +228,16 @@ impl Options {
             .iter()
             .map(|text| parse_endpoint(option, text))
             .collect()
+    }
+
+    fn resolve_max_line_bytes(&self) -> Result<usize, OptionError> {
+        let Some(bytes) = self.max_line_bytes.map(NonZeroUsize::get) else {
+            return Ok(DEFAULT_MAX_LINE_BYTES);
+        };
+        match wrong_line_bytes(bytes) {
+            Some(problem) => Err(OptionError::new("max_line_bytes", problem)),
+            None => Ok(bytes),
+        }
     }
 
     fn resolve_start_at(&self) -> Result<StartAt, OptionError> {
@@ -319,6 +332,30 @@ impl Settings {
     #[must_use]
     pub fn queue_bytes(&self) -> usize {
         self.queue_bytes
+    }
+
+    /// What can be meant and probably is not, each with its option.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings: Vec<String> = self
+            .topics
+            .iter()
+            .filter(|filter| filter.topic != "*" && !KNOWN_TOPICS.contains(&&*filter.topic))
+            .map(|filter| {
+                format!(
+                    "option `topics`: no Nomad up to 2.0 has the topic {:?}, and a server that does not know it sends nothing of it; it has {}",
+                    filter.topic,
+                    KNOWN_TOPICS.join(", ")
+                )
+            })
+            .collect();
+        if self.idle_timeout.as_secs() <= HEARTBEAT_SECS {
+            warnings.push(format!(
+                "option `idle_timeout_secs`: Nomad sends a heartbeat every {HEARTBEAT_SECS} s, so a quiet connection will be taken \
+                 for dead and made anew each time; {DEFAULT_IDLE_TIMEOUT_SECS} is two heartbeats and some slack"
+            ));
+        }
+        warnings
     }
 
     /// How long to wait for answers after a request to stop.
@@ -446,6 +483,25 @@ fn wrong_secs(value: u64) -> Option<String> {
 
 /// A day is longer than any of these waits makes sense, and keeps sums of instants far from overflow.
 const MAX_SECS: u64 = 24 * 60 * 60;
+
+fn wrong_line_bytes(bytes: usize) -> Option<String> {
+    (bytes < MIN_MAX_LINE_BYTES).then(|| {
+        format!(
+            "{bytes} bytes are less than one allocation takes; at least {MIN_MAX_LINE_BYTES}, and {DEFAULT_MAX_LINE_BYTES} where \
+             nothing is set"
+        )
+    })
+}
+
+fn line_bytes<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<NonZeroUsize>, D::Error> {
+    // Refused here already, where a file's line is known.
+    let bytes = usize::deserialize(deserializer)?;
+    wrong_line_bytes(bytes).map_or(Ok(NonZeroUsize::new(bytes)), |problem| {
+        Err(serde::de::Error::custom(problem))
+    })
+}
 
 fn positive_secs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     // Refused here already, where a file's line is known.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::host::config::{ConfigPath, Format};
+
 /// Nomad's events into Vector's pipelines and Grafana Loki, losing nothing silently.
 #[derive(Debug, Parser)]
 #[command(
@@ -46,6 +48,8 @@ impl Args {
 pub(super) enum Command {
     /// Run a configuration until stopped by SIGTERM or Ctrl-C
     #[command(after_help = "\
+Several files make one configuration: each can name the components of the others, and an id stands in one of them only.
+
 At the first signal nothing new is taken, and what was taken is delivered, for as long as the source's stop_timeout_secs (4). \
 At the second signal the process ends at once.
 
@@ -55,7 +59,8 @@ by name: such a configuration runs with nomad-vector, which is Vector with the s
     /// Check configurations: programs are compiled, nothing is connected to
     #[command(after_help = "\
 Every mistake is printed to standard output as FILE:LINE: COMPONENT: what is wrong and what to do. Exit code 78 when there is \
-one. Variables are filled in from the environment, so it has to be like that of the run.")]
+one. Several files make one configuration, as for run. Variables are filled in from the environment, so it has to be like \
+that of the run.")]
     Validate(ValidateArgs),
     /// Show what happens in a cluster, one line for each event
     #[command(after_help = "\
@@ -74,17 +79,91 @@ times: NDJSON on standard output, a summary on standard error. Nothing is read f
 }
 
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("configuration").required(true).multiple(true))]
 pub(super) struct RunArgs {
-    /// A configuration file as Vector reads it, in TOML
-    #[arg(long, short, value_name = "FILE")]
-    pub(super) config: PathBuf,
+    /// Configuration files as Vector reads them; the name tells the form: .toml, .yaml, .yml, .json
+    #[arg(
+        long,
+        short,
+        value_name = "FILE",
+        value_delimiter = ',',
+        group = "configuration"
+    )]
+    pub(super) config: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) forms: FormArgs,
 }
 
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("configuration").required(true).multiple(true))]
 pub(super) struct ValidateArgs {
-    /// Configuration files, each checked by itself
-    #[arg(value_name = "FILE", required = true)]
+    /// Configuration files; the name tells the form: .toml, .yaml, .yml, .json
+    #[arg(value_name = "FILE", value_delimiter = ',', group = "configuration")]
     pub(super) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) forms: FormArgs,
+    /// Warnings are errors too
+    #[arg(long, short)]
+    pub(super) deny_warnings: bool,
+    /// Read the files only: do not compile programs, and do not check sinks and their templates
+    #[arg(long)]
+    pub(super) no_environment: bool,
+}
+
+/// Files whose form is said and not taken from their names, by Vector's options.
+#[derive(Debug, clap::Args)]
+pub(super) struct FormArgs {
+    /// Configuration files in TOML, whatever their names
+    #[arg(
+        long,
+        value_name = "FILE",
+        value_delimiter = ',',
+        group = "configuration"
+    )]
+    config_toml: Vec<PathBuf>,
+    /// Configuration files in YAML, whatever their names
+    #[arg(
+        long,
+        value_name = "FILE",
+        value_delimiter = ',',
+        group = "configuration"
+    )]
+    config_yaml: Vec<PathBuf>,
+    /// Configuration files in JSON, whatever their names
+    #[arg(
+        long,
+        value_name = "FILE",
+        value_delimiter = ',',
+        group = "configuration"
+    )]
+    config_json: Vec<PathBuf>,
+    // Vector's, known so that the refusal can say what to do.
+    #[arg(long, short = 'C', value_name = "DIR", hide = true, value_parser = refuse_folder, group = "configuration")]
+    config_dir: Option<PathBuf>,
+}
+
+impl FormArgs {
+    /// All files, those without a form first.
+    pub(super) fn with(&self, files: &[PathBuf]) -> Vec<ConfigPath> {
+        let of = |files: &[PathBuf], format| {
+            let paths = files.iter().map(move |path| ConfigPath {
+                path: path.clone(),
+                format,
+            });
+            paths.collect::<Vec<_>>()
+        };
+        [
+            of(files, None),
+            of(&self.config_toml, Some(Format::Toml)),
+            of(&self.config_yaml, Some(Format::Yaml)),
+            of(&self.config_json, Some(Format::Json)),
+        ]
+        .concat()
+    }
+}
+
+fn refuse_folder(_: &str) -> Result<PathBuf, String> {
+    Err("folders are not read here; give the files one by one, or run nomad-vector".to_owned())
 }
 
 #[derive(Debug, clap::Args)]

@@ -11,7 +11,8 @@ use crate::host::topology::{Ended, RunSummary, Topology};
 
 pub(super) async fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     let stop = signal::stop().context("cannot listen for signals")?;
-    let (config, warnings) = match Config::load(&args.config, &process_env, &disk_files) {
+    let paths = args.forms.with(&args.config);
+    let (config, warnings) = match Config::load_all(&paths, &process_env, &disk_files) {
         Ok(loaded) => loaded,
         Err(errors) => {
             eprintln!("{errors}");

@@ -1,7 +1,6 @@
 //! `nomad-events validate`: what is wrong with a configuration, before it runs.
 
 use std::io::{self, Write as _};
-use std::path::Path;
 
 use super::args::ValidateArgs;
 use super::exit::Exit;
@@ -9,34 +8,38 @@ use crate::host::config::{Config, ConfigErrors, Warnings, disk_files, process_en
 use crate::host::topology::Topology;
 
 pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<Exit> {
-    let mut exit = Exit::Success;
-    let mut out = io::stdout().lock();
-    for file in &args.files {
-        let report = match check(file) {
-            Ok(warnings) => {
-                let name = file.display();
-                let warnings = warnings.0.iter();
-                warnings
-                    .map(|warning| format!("{name}: warning: {warning}\n"))
-                    .chain([format!("{name}: valid\n")])
-                    .collect()
+    let (exit, report) = match check(args) {
+        Ok((names, warnings)) => {
+            let denied = args.deny_warnings && !warnings.0.is_empty();
+            let kind = if denied { "error" } else { "warning" };
+            let mut report: String = warnings
+                .0
+                .iter()
+                .map(|warning| format!("{names}: {kind}: {warning}\n"))
+                .collect();
+            if denied {
+                (Exit::Config, report)
+            } else {
+                report.push_str(&format!("{names}: valid\n"));
+                (Exit::Success, report)
             }
-            Err(errors) => {
-                exit = Exit::Config;
-                format!("{errors}\n")
-            }
-        };
-        match out.write_all(report.as_bytes()) {
-            // The exit code is told also when nobody reads the reasons.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
-            _ => {}
         }
+        Err(errors) => (Exit::Config, format!("{errors}\n")),
+    };
+    match io::stdout().lock().write_all(report.as_bytes()) {
+        // The exit code is told also when nobody reads the reasons.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(exit),
     }
-    Ok(exit)
 }
 
-fn check(file: &Path) -> Result<Warnings, ConfigErrors> {
-    let (config, warnings) = Config::load(file, &process_env, &disk_files)?;
-    Topology::build(config)?;
-    Ok(warnings)
+/// The names of the files, and what is suspicious about them.
+fn check(args: &ValidateArgs) -> Result<(String, Warnings), ConfigErrors> {
+    let paths = args.forms.with(&args.files);
+    let (config, warnings) = Config::load_all(&paths, &process_env, &disk_files)?;
+    let names = config.file.clone();
+    if !args.no_environment {
+        Topology::build(config)?;
+    }
+    Ok((names, warnings))
 }

@@ -127,8 +127,11 @@ impl Topology {
                     acknowledgements: node.acknowledgements,
                     sink,
                 }),
-                Err(message) => problems
-                    .push(Problem::of(component_name("sink", &node.id), message).at(node.line)),
+                Err(message) => problems.push(
+                    Problem::of(component_name("sink", &node.id), message)
+                        .at(node.line)
+                        .in_file(&node.file),
+                ),
             }
         }
         let observation = match Observation::build(&config.observability, registry) {
@@ -146,7 +149,7 @@ impl Topology {
                 observation,
                 file: config.file,
             }),
-            _ => Err(ConfigErrors::new(config.file, problems)),
+            _ => Err(ConfigErrors::new(config.file, problems).hiding(&config.hidden)),
         }
     }
 

@@ -48,7 +48,7 @@ fn what_cannot_work_is_refused_with_the_reason() {
             "remove the part before",
         ),
         (r#"{"topics": []}"#, "the list is empty"),
-        (r#"{"topics": ["job"]}"#, "capital letter"),
+        (r#"{"topics": ["job"]}"#, "did you mean \"Job\""),
         (r#"{"topics": ["Job", "Job"]}"#, "sends nothing of it"),
         (r#"{"topics": ["Job", "Job:*"]}"#, "sends nothing of it"),
         (r#"{"topics": ["Job", "Job:web"]}"#, "sends only the latter"),
@@ -78,7 +78,16 @@ fn what_cannot_work_is_refused_with_the_reason() {
         (r#"{"start_at": -1}"#, "Raft index"),
         (r#"{"start_at": 9223372036854775808}"#, "Raft index"),
         (r#"{"idle_timeout_secs": 0}"#, "from 1 to 86400"),
-        (r#"{"max_line_bytes": 0}"#, "nonzero"),
+        (r#"{"max_line_bytes": 0}"#, "less than one allocation"),
+        (r#"{"max_line_bytes": 4095}"#, "at least 4096"),
+        (
+            r#"{"topics": ["allocation"]}"#,
+            "did you mean \"Allocation\"?",
+        ),
+        (
+            r#"{"topics": ["AclToken:a"]}"#,
+            "did you mean \"ACLToken\"?",
+        ),
         (r#"{"endpoint": "http://host"}"#, "unknown field `endpoint`"),
     ];
     for (text, expected) in cases {
@@ -186,5 +195,26 @@ fn outputs_are_named_in_snake_case() {
         ("Service", "service"),
     ] {
         assert_eq!(topics::output_name(topic), name);
+    }
+}
+
+#[test]
+fn what_is_probably_not_meant_is_warned_of() {
+    for (text, expected) in [
+        ("{}", None),
+        (r#"{"topics": ["*"]}"#, None),
+        (r#"{"topics": ["Operator", "Job:jobs"]}"#, None),
+        (r#"{"topics": ["Jobs"]}"#, Some("has the topic \"Jobs\"")),
+        (r#"{"idle_timeout_secs": 31}"#, None),
+        (
+            r#"{"idle_timeout_secs": 30}"#,
+            Some("a heartbeat every 30 s"),
+        ),
+    ] {
+        let warnings = parse(text).unwrap().warnings();
+        assert_eq!(warnings.len(), usize::from(expected.is_some()), "{text}");
+        if let Some(expected) = expected {
+            assert!(warnings[0].contains(expected), "{text}: {warnings:?}");
+        }
     }
 }

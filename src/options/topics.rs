@@ -14,6 +14,27 @@ pub const DEFAULT_TOPICS: [&str; 6] = [
     "Service",
 ];
 
+/// The topics of Nomad 2.0 (`nomad/structs/event.go`). Others can be subscribed to: a later Nomad may have them.
+pub(crate) const KNOWN_TOPICS: [&str; 17] = [
+    "ACLAuthMethod",
+    "ACLBindingRule",
+    "ACLPolicy",
+    "ACLRole",
+    "ACLToken",
+    "Allocation",
+    "CSIPlugin",
+    "CSIVolume",
+    "Deployment",
+    "Evaluation",
+    "HostVolume",
+    "Job",
+    "Node",
+    "NodePool",
+    "Operator",
+    "Service",
+    "Variable",
+];
+
 /// Topics whose events have no filter keys but their own key, so that two keys never match the same event
 /// (`eventFromChange` in `nomad/state/events.go`).
 const ONE_KEY: [&str; 8] = [
@@ -123,7 +144,21 @@ fn parse_one(text: &str) -> Result<TopicFilter, OptionError> {
             "{text:?}: Nomad knows no patterns in topics; name them one by one"
         )));
     }
-    // Topics are compared with case; none of Nomad's begins with a small letter.
+    // Topics are compared with case.
+    if let Some(known) = KNOWN_TOPICS
+        .iter()
+        .filter(|known| **known != topic)
+        .find(|known| {
+            let singular = topic.strip_suffix('s').unwrap_or(topic);
+            known.eq_ignore_ascii_case(topic)
+                || (topic.starts_with(char::is_lowercase) && known.eq_ignore_ascii_case(singular))
+        })
+    {
+        return Err(refuse(format!(
+            "{text:?} matches nothing, since Nomad compares topics with case; did you mean {known:?}?"
+        )));
+    }
+    // None of Nomad's begins with a small letter.
     if topic.starts_with(|c: char| c.is_lowercase()) {
         return Err(refuse(format!(
             "{text:?} matches nothing: topics begin with a capital letter, such as \"Job\""

@@ -1,15 +1,18 @@
 //! From the tables of a file to its components, and from their inputs to a graph.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use toml::de::DeTable;
 
 use super::document::{Document, Owner, Table, component_name};
 use super::metrics::{ExporterNode, InternalMetricsNode, Observability};
+use super::nearest::did_you_mean;
 use super::outputs::{self, DEFAULT, Joint, UNMATCHED, source_ports};
 use super::problem::{Problem, Warnings};
 use super::{
-    Acknowledgements, Config, Env, Files, SinkConfig, SinkNode, SourceNode, TransformConfig,
-    TransformNode, vector_options,
+    Acknowledgements, Config, Env, Files, Hidden, SinkConfig, SinkNode, SourceNode,
+    TransformConfig, TransformNode, vector_options,
 };
 use crate::host::USE_VECTOR;
 use crate::host::sinks::prometheus_exporter;
@@ -18,54 +21,85 @@ use crate::host::transforms::remap::{RemapConfig, RemapOptions};
 use crate::options::Options;
 
 /// The types that this program has, for messages.
-const SOURCE_TYPES: &str = "`internal_metrics`, `nomad_events`";
-const TRANSFORM_TYPES: &str = "`filter`, `remap`, `route`";
-const SINK_TYPES: &str = "`blackhole`, `console`, `loki`, `prometheus_exporter`";
+pub(super) const SOURCE_TYPES: &str = "`internal_metrics`, `nomad_events`";
+pub(super) const TRANSFORM_TYPES: &str = "`filter`, `remap`, `route`";
+pub(super) const SINK_TYPES: &str = "`blackhole`, `console`, `loki`, `prometheus_exporter`";
+/// What stands at the top of a file, for messages.
+const TOP: &str = "`sources`, `transforms`, `sinks`, `acknowledgements` or `api`";
 
-/// Reads a text in which variables are put in already.
+/// Reads the documents of files, each with its name, in which variables are put in already.
 pub(super) fn read(
-    text: &str,
+    files: &[(&str, Document<'_>)],
     env: Env<'_>,
-    files: Files<'_>,
+    programs: Files<'_>,
 ) -> Result<(Config, Warnings), Vec<Problem>> {
-    let document = Document::new(text);
-    let mut root = document.parse()?;
     let mut reader = Reader {
-        document,
+        file: "",
+        document: Document::toml(""),
         env,
-        files,
+        files: programs,
         problems: Vec::new(),
         joints: Vec::new(),
+        warnings: Vec::new(),
         global_acknowledgements: Acknowledgements::default(),
         observability: Observability::default(),
     };
-    let global = Owner {
-        kind: "",
-        id: "",
-        component_type: "",
-    };
-    match document.take(global, &mut root, "acknowledgements") {
-        Ok(found) => reader.global_acknowledgements = found.unwrap_or_default(),
-        Err(problem) => reader.problems.push(problem),
+    let mut roots = Vec::with_capacity(files.len());
+    for (file, document) in files {
+        match document.parse() {
+            Ok(root) => roots.push((*file, *document, root)),
+            Err(problems) => reader
+                .problems
+                .extend(problems.into_iter().map(|problem| problem.in_file(file))),
+        }
     }
-    match document.take(global, &mut root, "api") {
-        Ok(found) => reader.observability.api = found.unwrap_or_default(),
-        Err(problem) => reader.problems.push(problem),
+    if !reader.problems.is_empty() {
+        return Err(reader.problems);
     }
-    let sources = reader.section(&mut root, "sources", "source", Reader::source);
-    let transforms = reader.section(&mut root, "transforms", "transform", Reader::transform);
-    let sinks = reader.section(&mut root, "sinks", "sink", Reader::sink);
-    reader.refuse_rest(&root.entries);
+    // Components of any file fall back to what stands at the top of any other.
+    for (file, document, root) in &mut roots {
+        reader.in_file(file, *document, |reader| reader.globals(root));
+    }
+    let mut nodes = Nodes::default();
+    for (file, document, mut root) in roots {
+        reader.in_file(file, document, |reader| {
+            let root = &mut root;
+            nodes
+                .sources
+                .extend(reader.section(root, "sources", "source", Reader::source));
+            nodes.transforms.extend(reader.section(
+                root,
+                "transforms",
+                "transform",
+                Reader::transform,
+            ));
+            nodes
+                .sinks
+                .extend(reader.section(root, "sinks", "sink", Reader::sink));
+            reader.refuse_rest(&root.entries);
+        });
+    }
     reader.check_shape();
-    reader.connect(sources, transforms, sinks)
+    reader.connect(nodes)
+}
+
+/// What was read of all files.
+#[derive(Default)]
+struct Nodes {
+    sources: Vec<SourceNode>,
+    transforms: Vec<TransformNode>,
+    sinks: Vec<SinkNode>,
 }
 
 struct Reader<'t, 'a> {
+    /// The file that is being read, and its document.
+    file: &'t str,
     document: Document<'t>,
     env: Env<'a>,
     files: Files<'a>,
     problems: Vec<Problem>,
     joints: Vec<Joint>,
+    warnings: Vec<String>,
     global_acknowledgements: Acknowledgements,
     observability: Observability,
 }
@@ -76,6 +110,8 @@ struct Component<'t> {
     id: String,
     component_type: String,
     line: usize,
+    /// The line of every option.
+    lines: BTreeMap<String, usize>,
     table: Table<'t>,
 }
 
@@ -90,6 +126,39 @@ impl Component<'_> {
 }
 
 impl<'t> Reader<'t, '_> {
+    /// Reads something of a file, and says of every problem that comes up that it is there.
+    fn in_file(&mut self, file: &'t str, document: Document<'t>, read: impl FnOnce(&mut Self)) {
+        self.file = file;
+        self.document = document;
+        let before = self.problems.len();
+        read(self);
+        for problem in self.problems.iter_mut().skip(before) {
+            problem.file = Some(file.to_owned());
+        }
+    }
+
+    /// Reads the options at the top of a file.
+    fn globals(&mut self, root: &mut Table<'t>) {
+        let global = Owner {
+            kind: "",
+            id: "",
+            component_type: "",
+        };
+        match self.document.take(global, root, "acknowledgements") {
+            Ok(found) => {
+                let found: Acknowledgements = found.unwrap_or_default();
+                let first = self.global_acknowledgements.0;
+                self.global_acknowledgements = Acknowledgements(first.or(found.0));
+            }
+            Err(problem) => self.problems.push(problem),
+        }
+        match self.document.take(global, root, "api") {
+            Ok(None) => {}
+            Ok(Some(found)) => self.observability.api = found,
+            Err(problem) => self.problems.push(problem),
+        }
+    }
+
     /// Reads all components of a kind. Those that cannot be read leave problems behind.
     fn section<T>(
         &mut self,
@@ -125,6 +194,7 @@ impl<'t> Reader<'t, '_> {
             let mut joint = Joint {
                 kind,
                 id: id.clone(),
+                file: self.file.to_owned(),
                 line,
                 inputs: Vec::new(),
                 ports: None,
@@ -194,6 +264,14 @@ impl<'t> Reader<'t, '_> {
             component_type: component_type?,
             id,
             line,
+            lines: table
+                .entries
+                .keys()
+                .map(|key| {
+                    let line = self.document.line(key.span().start);
+                    (key.get_ref().clone().into_owned(), line)
+                })
+                .collect(),
             table,
         })
     }
@@ -218,12 +296,14 @@ impl<'t> Reader<'t, '_> {
         None
     }
 
+    /// A problem with an option, on the line on which it stands.
+    fn problem_of(&mut self, component: &Component<'_>, option: &str, message: impl Into<String>) {
+        let line = component.lines.get(option).copied();
+        self.problem(component.owner(), line.unwrap_or(component.line), message);
+    }
+
     fn problem(&mut self, owner: Owner<'_>, line: usize, message: impl Into<String>) {
-        self.problems.push(Problem {
-            line: Some(line),
-            component: owner.name(),
-            message: message.into(),
-        });
+        self.problems.push(owner.problem(message).at(line));
     }
 
     /// Reads the options that are left in a component's table.
@@ -251,7 +331,8 @@ impl<'t> Reader<'t, '_> {
         let message = if vector_options::component_type(component.kind, name) {
             format!("type `{name}`: Vector has it, this program has only {types}; {USE_VECTOR}")
         } else {
-            format!("unknown type `{name}`, expected {types}")
+            let near = did_you_mean(name, types.split('`').skip(1).step_by(2));
+            format!("unknown type `{name}`{near}, expected {types}")
         };
         self.problem(component.owner(), component.line, message);
     }
@@ -275,6 +356,10 @@ impl<'t> Reader<'t, '_> {
         let options: Options = self.options(&mut component)?;
         match options.settings(self.env) {
             Ok(settings) => {
+                let name = component_name(component.kind, &component.id);
+                let warnings = settings.warnings();
+                self.warnings
+                    .extend(warnings.iter().map(|warning| format!("{name}: {warning}")));
                 let ports = source_ports(&settings);
                 let node = SourceNode {
                     id: component.id,
@@ -283,7 +368,7 @@ impl<'t> Reader<'t, '_> {
                 Some((Some(node), ports))
             }
             Err(error) => {
-                self.problem(component.owner(), component.line, error.to_string());
+                self.problem_of(&component, &error.option, error.to_string());
                 None
             }
         }
@@ -319,6 +404,7 @@ impl<'t> Reader<'t, '_> {
         let ports = transform.ports();
         let node = TransformNode {
             id: component.id,
+            file: self.file.to_owned(),
             line: component.line,
             inputs: Vec::new(),
             transform,
@@ -341,9 +427,9 @@ impl<'t> Reader<'t, '_> {
                     file: Some(path),
                 },
                 Err(error) => {
-                    self.problem(
-                        component.owner(),
-                        component.line,
+                    self.problem_of(
+                        component,
+                        "file",
                         format!(
                             "option `file`: cannot read {}: {error}; a relative path starts from the working directory",
                             path.display()
@@ -353,9 +439,9 @@ impl<'t> Reader<'t, '_> {
                 }
             },
             (Some(_), Some(_)) => {
-                self.problem(
-                    component.owner(),
-                    component.line,
+                self.problem_of(
+                    component,
+                    "file",
                     "`source` and `file` are both set; keep one of them",
                 );
                 return None;
@@ -410,6 +496,7 @@ impl<'t> Reader<'t, '_> {
         };
         let node = SinkNode {
             id: component.id,
+            file: self.file.to_owned(),
             line: component.line,
             inputs: Vec::new(),
             // A sink's own word wins over the global one.
@@ -429,6 +516,7 @@ impl<'t> Reader<'t, '_> {
         let config = self.options(&mut component)?;
         self.observability.exporters.push(ExporterNode {
             id: component.id,
+            file: self.file.to_owned(),
             line: component.line,
             inputs: Vec::new(),
             config,
@@ -445,9 +533,8 @@ impl<'t> Reader<'t, '_> {
                     "`{name}`: Vector has it, this program does not; remove it, or {USE_VECTOR}"
                 )
             } else {
-                format!(
-                    "unknown table or option `{name}`, expected `sources`, `transforms`, `sinks`, `acknowledgements` or `api`"
-                )
+                let near = did_you_mean(name, TOP.split('`').skip(1).step_by(2));
+                format!("unknown table or option `{name}`{near}, expected {TOP}")
             };
             self.problems
                 .push(Problem::general(message).at(self.document.line(key.span().start)));
@@ -471,23 +558,30 @@ impl<'t> Reader<'t, '_> {
                     Problem::of(
                         component_name(joint.kind, &joint.id),
                         format!(
-                            "there is a {} of the same name on line {}; ids are unique over all kinds",
-                            first.kind, first.line
+                            "there is a {} of the same name on line {}{}; ids are unique over all kinds",
+                            first.kind,
+                            first.line,
+                            if first.file == joint.file {
+                                String::new()
+                            } else {
+                                format!(" of {}", first.file)
+                            }
                         ),
                     )
-                    .at(joint.line),
+                    .at(joint.line)
+                    .in_file(&joint.file),
                 );
             }
         }
     }
 
     /// Connects the components by their inputs.
-    fn connect(
-        mut self,
-        sources: Vec<SourceNode>,
-        mut transforms: Vec<TransformNode>,
-        mut sinks: Vec<SinkNode>,
-    ) -> Result<(Config, Warnings), Vec<Problem>> {
+    fn connect(mut self, nodes: Nodes) -> Result<(Config, Warnings), Vec<Problem>> {
+        let Nodes {
+            sources,
+            mut transforms,
+            mut sinks,
+        } = nodes;
         let inputs = match outputs::resolve(&self.joints) {
             Ok(inputs) => inputs,
             Err(problems) => {
@@ -496,17 +590,25 @@ impl<'t> Reader<'t, '_> {
             }
         };
         if let Some(chain) = outputs::cycle(&self.joints, &inputs) {
-            self.problems.push(Problem::general(format!(
+            let problem = Problem::general(format!(
                 "the transforms form a cycle: {}",
                 chain.join(" -> ")
-            )));
+            ));
+            let first = self.joints.iter().find(|joint| chain.contains(&joint.id));
+            self.problems.push(match first {
+                Some(joint) => problem.at(joint.line).in_file(&joint.file),
+                None => problem,
+            });
         }
         let mismatches = self.observability.connect(&self.joints, &inputs);
         self.problems.extend(mismatches);
         if !self.problems.is_empty() {
             return Err(self.problems);
         }
-        let mut warnings = Warnings(outputs::unconsumed(&self.joints, &inputs));
+        let mut warnings = Warnings(self.warnings);
+        warnings
+            .0
+            .extend(outputs::unconsumed(&self.joints, &inputs));
         warnings.0.extend(self.observability.warnings());
         for (joint, inputs) in self.joints.iter().zip(inputs) {
             if let Some(node) = transforms
@@ -523,6 +625,7 @@ impl<'t> Reader<'t, '_> {
         }
         let config = Config {
             file: String::new(),
+            hidden: Hidden::default(),
             sources,
             transforms,
             sinks,

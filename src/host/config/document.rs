@@ -1,4 +1,4 @@
-//! A TOML document, and how its tables become structs: every mistake is found, with its line, and no value is repeated.
+//! A document, and how its tables become structs: every mistake is found, with its line, and no value is repeated.
 
 use std::ops::Range;
 
@@ -6,7 +6,9 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
+use super::nearest::did_you_mean;
 use super::problem::Problem;
+use super::tree::Tree;
 use super::vector_options;
 use crate::host::USE_VECTOR;
 
@@ -22,9 +24,13 @@ pub(super) struct Owner<'t> {
 }
 
 impl Owner<'_> {
-    /// As in `sink "loki"`.
-    pub(super) fn name(&self) -> Option<String> {
-        (!self.kind.is_empty()).then(|| component_name(self.kind, self.id))
+    /// A problem of the component, or of the file.
+    pub(super) fn problem(&self, message: impl Into<String>) -> Problem {
+        if self.kind.is_empty() {
+            Problem::general(message)
+        } else {
+            Problem::of(component_name(self.kind, self.id), message)
+        }
     }
 }
 
@@ -40,24 +46,50 @@ pub(super) struct Table<'t> {
     pub(super) span: Range<usize>,
 }
 
-/// The text that messages point into.
+/// The file that messages point into.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Document<'t> {
-    text: &'t str,
+    source: Source<'t>,
+}
+
+/// What the ranges of values count.
+#[derive(Clone, Copy, Debug)]
+enum Source<'t> {
+    /// TOML: bytes of this text.
+    Text(&'t str),
+    /// YAML or JSON: values of this tree.
+    Tree(&'t Tree),
 }
 
 impl<'t> Document<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
-        Self { text }
+    /// A text in TOML.
+    pub(super) fn toml(text: &'t str) -> Self {
+        Self {
+            source: Source::Text(text),
+        }
     }
 
-    /// Parses the text.
+    /// What YAML or JSON were read into.
+    pub(super) fn tree(tree: &'t Tree) -> Self {
+        Self {
+            source: Source::Tree(tree),
+        }
+    }
+
+    /// The table at the top.
     ///
     /// # Errors
     ///
     /// Every place that is no TOML. The parser's own rendering would quote the line, which may hold a token.
     pub(super) fn parse(self) -> Result<Table<'t>, Vec<Problem>> {
-        let (root, errors) = DeTable::parse_recoverable(self.text);
+        let text = match self.source {
+            Source::Text(text) => text,
+            Source::Tree(tree) => {
+                let (entries, span) = tree.table()?;
+                return Ok(Table { entries, span });
+            }
+        };
+        let (root, errors) = DeTable::parse_recoverable(text);
         if errors.is_empty() {
             return Ok(Table {
                 span: root.span(),
@@ -67,16 +99,26 @@ impl<'t> Document<'t> {
         Err(errors
             .iter()
             .map(|error| {
-                Problem::general(format!("not TOML: {}", error.message()))
-                    .at(error.span().map(|span| self.line(span.start)))
+                let problem = Problem::general(format!("not TOML: {}", error.message()));
+                match error.span() {
+                    Some(span) => problem
+                        .at(self.line(span.start))
+                        .in_column(column(text, span.start)),
+                    None => problem,
+                }
             })
             .collect())
     }
 
-    /// The line on which a byte stands, from 1.
+    /// The line of a place, from 1.
     pub(super) fn line(self, at: usize) -> usize {
-        let before = self.text.as_bytes().get(..at).unwrap_or_default();
-        1 + memchr::memchr_iter(b'\n', before).count()
+        match self.source {
+            Source::Text(text) => {
+                let before = text.as_bytes().get(..at).unwrap_or_default();
+                1 + memchr::memchr_iter(b'\n', before).count()
+            }
+            Source::Tree(tree) => tree.place(at).map_or(1, |place| place.line),
+        }
     }
 
     /// Takes a value for a table, or says that it is none.
@@ -89,11 +131,12 @@ impl<'t> Document<'t> {
         let span = value.span();
         match value.into_inner() {
             DeValue::Table(entries) => Ok(Table { entries, span }),
-            other => Err(Problem {
-                line: Some(self.line(span.start)),
-                component: owner.name(),
-                message: format!("`{key}` must be a table, found {}", a(other.type_str())),
-            }),
+            other => Err(owner
+                .problem(format!(
+                    "`{key}` must be a table, found {}",
+                    a(other.type_str())
+                ))
+                .at(self.line(span.start))),
         }
     }
 
@@ -104,6 +147,8 @@ impl<'t> Document<'t> {
         table: &mut Table<'t>,
         key: &str,
     ) -> Result<Option<T>, Problem> {
+        #[cfg(test)]
+        super::tests::options::note::<T>(owner.kind, owner.component_type, Some(key));
         let Some((name, value)) = table.entries.remove_entry(key) else {
             return Ok(None);
         };
@@ -129,6 +174,8 @@ impl<'t> Document<'t> {
         owner: Owner<'_>,
         table: Table<'t>,
     ) -> Result<T, Vec<Problem>> {
+        #[cfg(test)]
+        super::tests::options::note::<T>(owner.kind, owner.component_type, None);
         let Table { mut entries, span } = table;
         let mut problems = Vec::new();
         loop {
@@ -165,12 +212,17 @@ impl<'t> Document<'t> {
         path: &[String],
         at: usize,
     ) -> Problem {
-        Problem {
-            line: Some(self.line(at)),
-            component: owner.name(),
-            message: explain(owner, error.message(), path),
-        }
+        owner
+            .problem(explain(owner, error.message(), path))
+            .at(self.line(at))
     }
+}
+
+/// The column of a byte, from 1, in characters.
+fn column(text: &str, at: usize) -> usize {
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.rsplit('\n').next().unwrap_or(before);
+    1 + line.chars().count()
 }
 
 /// The keys that lead to a place.
@@ -213,7 +265,8 @@ fn explain(owner: Owner<'_>, message: &str, path: &[String]) -> String {
                 "option `{full}`: Vector has it, this program does not; remove it, or {USE_VECTOR}"
             )
         } else if expected.starts_with("expected") {
-            format!("unknown option `{full}`, {expected}")
+            let near = did_you_mean(name, expected.split('`').skip(1).step_by(2));
+            format!("unknown option `{full}`{near}, {expected}")
         } else {
             format!("unknown option `{full}`: there are none here")
         };
@@ -241,23 +294,32 @@ fn explain(owner: Owner<'_>, message: &str, path: &[String]) -> String {
                 "{option}Vector has `{name}`, this program does not, {expected}; or {USE_VECTOR}"
             )
         } else {
-            format!("{option}unknown value `{name}`, {expected}")
+            let near = did_you_mean(name, expected.split('`').skip(1).step_by(2));
+            format!("{option}unknown value `{name}`{near}, {expected}")
         };
     }
     for prefix in ["invalid type: ", "invalid value: "] {
         if let Some(rest) = message.strip_prefix(prefix)
             && let Some((found, expected)) = rest.rsplit_once(", expected ")
         {
+            let is_long = found.ends_with("128");
             let found = found.split([' ', '`', '"']).next().unwrap_or_default();
             let found = match (prefix, found) {
+                (_, "integer") if is_long => "a larger one than there is".to_owned(),
                 (_, "sequence") => "an array".to_owned(),
                 (_, "map") => "a table".to_owned(),
+                (_, "floating") => "a number with a fraction".to_owned(),
+                ("invalid value: ", "integer") => "a number outside of that".to_owned(),
                 ("invalid value: ", kind) => format!("another {kind}"),
                 (_, kind) => a(kind),
             };
             let expected = match expected {
                 "a sequence" => "an array",
                 "a map" => "a table",
+                "f64" | "f32" => "a number",
+                "u64" | "u32" | "u16" | "usize" => "a whole number from 0",
+                "i64" | "i32" => "a whole number",
+                "a nonzero u64" | "a nonzero u32" | "a nonzero usize" => "a whole number from 1",
                 other => other,
             };
             return format!("{option}expected {expected}, found {found}");

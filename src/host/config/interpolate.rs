@@ -10,6 +10,55 @@
 //! Names are made of ASCII letters, digits, `_` and `.`. What looks like none of these stays as it is. `text` ends at the first
 //! `}` and is taken literally, so nothing nests. A value with a line break is refused, even where there is a default.
 
+use secrecy::{ExposeSecret as _, SecretString};
+
+/// A shorter value is not looked for in messages (bytes): it would be found in ordinary words, and is no secret.
+const MIN_HIDDEN_BYTES: usize = 6;
+
+/// A text with its variables.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Interpolated {
+    pub(super) text: String,
+    /// What the environment has put in.
+    pub(super) hidden: Hidden,
+}
+
+/// The values that came from the environment: any of them may be a secret, and none is to be seen in a message.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hidden(Vec<(String, SecretString)>);
+
+impl Hidden {
+    /// The text with `${NAME}` where it held the value.
+    pub(crate) fn hide(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for (name, value) in &self.0 {
+            let value = value.expose_secret();
+            if text.contains(value) {
+                text = text.replace(value, &format!("${{{name}}}"));
+            }
+        }
+        text
+    }
+
+    /// Takes the values of another file too.
+    pub(super) fn extend(&mut self, other: Self) {
+        for (name, value) in other.0 {
+            self.add(&name, value.expose_secret());
+        }
+    }
+
+    fn add(&mut self, name: &str, value: &str) {
+        let known = self.0.iter().any(|(known, _)| known == name);
+        if value.len() < MIN_HIDDEN_BYTES || known {
+            return;
+        }
+        self.0.push((name.to_owned(), value.into()));
+        // One value may be a part of another.
+        self.0
+            .sort_by_key(|(_, value)| std::cmp::Reverse(value.expose_secret().len()));
+    }
+}
+
 /// A variable that could not be put in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Missing {
@@ -35,7 +84,8 @@ enum Rule<'t> {
 pub(super) fn interpolate(
     text: &str,
     env: &dyn Fn(&str) -> Option<String>,
-) -> Result<String, Vec<Missing>> {
+) -> Result<Interpolated, Vec<Missing>> {
+    let mut hidden = Hidden::default();
     let mut result = String::with_capacity(text.len());
     let mut missing = Vec::new();
     let mut rest = text;
@@ -49,7 +99,11 @@ pub(super) fn interpolate(
             rest = after;
         } else if let Some((name, rule, after)) = reference(after) {
             match resolve(name, rule, env) {
-                Ok(value) => result.push_str(&value),
+                Ok(Value::Variable(value)) => {
+                    hidden.add(name, &value);
+                    result.push_str(&value);
+                }
+                Ok(Value::Default(text)) => result.push_str(text),
                 Err(message) => missing.push(Missing { at, message }),
             }
             rest = after;
@@ -60,7 +114,10 @@ pub(super) fn interpolate(
     }
     result.push_str(rest);
     if missing.is_empty() {
-        Ok(result)
+        Ok(Interpolated {
+            text: result,
+            hidden,
+        })
     } else {
         Err(missing)
     }
@@ -98,11 +155,17 @@ fn split_name(text: &str) -> Option<(&str, &str)> {
     (end > 0).then(|| text.split_at(end))
 }
 
-fn resolve(
+/// What is put in, and where it comes from.
+enum Value<'t> {
+    Variable(String),
+    Default(&'t str),
+}
+
+fn resolve<'t>(
     name: &str,
-    rule: Rule<'_>,
+    rule: Rule<'t>,
     env: &dyn Fn(&str) -> Option<String>,
-) -> Result<String, String> {
+) -> Result<Value<'t>, String> {
     let value = env(name);
     if value.as_deref().is_some_and(|v| v.contains(['\n', '\r'])) {
         return Err(format!(
@@ -111,16 +174,16 @@ fn resolve(
         ));
     }
     match (rule, value) {
-        (Rule::Required, Some(value)) => Ok(value),
+        (Rule::Required, Some(value)) => Ok(Value::Variable(value)),
         (Rule::Required, None) => Err(format!(
             "environment variable {name} is not set; set it, write ${{{name}:-default}}, or $$ for a literal $"
         )),
         (Rule::Default { also_empty, .. } | Rule::Refuse { also_empty, .. }, Some(value))
             if !(also_empty && value.is_empty()) =>
         {
-            Ok(value)
+            Ok(Value::Variable(value))
         }
-        (Rule::Default { text, .. }, _) => Ok(text.to_owned()),
+        (Rule::Default { text, .. }, _) => Ok(Value::Default(text)),
         (Rule::Refuse { text, also_empty }, _) => {
             let state = if also_empty {
                 "is not set, or empty"
@@ -183,11 +246,36 @@ mod tests {
             ("${UNSET:-ü}", "ü"),
         ] {
             assert_eq!(
-                interpolate(text, &env).as_deref(),
+                interpolate(text, &env).map(|done| done.text).as_deref(),
                 Ok(expected),
                 "for {text}"
             );
         }
+    }
+
+    #[test]
+    fn what_the_environment_gave_is_hidden_in_messages() {
+        let env = |name: &str| {
+            Some(match name {
+                "LONG" => "hunter2-and-more".to_owned(),
+                "SHORT" => "1234".to_owned(),
+                _ => "hunter2".to_owned(),
+            })
+        };
+        let done = interpolate("$SECRET ${LONG:-d} $SHORT ${GONE:-default-text}", &|name| {
+            (name != "GONE").then(|| env(name)).flatten()
+        })
+        .unwrap();
+        assert_eq!(
+            done.hidden
+                .hide("a hunter2 and a hunter2-and-more, 1234, default-text"),
+            "a ${SECRET} and a ${LONG}, 1234, default-text"
+        );
+        assert!(
+            !format!("{done:?}")
+                .replace(&done.text, "")
+                .contains("hunter2")
+        );
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(crate) struct InternalMetricsNode {
 pub(crate) struct ExporterNode {
     /// The component id.
     pub(crate) id: String,
+    /// The file it stands in.
+    pub(crate) file: String,
     /// The line it begins on.
     pub(crate) line: usize,
     /// The sources it takes, each once.
@@ -69,7 +71,9 @@ impl Observability {
                     ),
                 };
                 problems.push(
-                    Problem::of(component_name(joint.kind, &joint.id), message).at(joint.line),
+                    Problem::of(component_name(joint.kind, &joint.id), message)
+                        .at(joint.line)
+                        .in_file(&joint.file),
                 );
             }
             if let Some(exporter) = exporter {
@@ -86,34 +90,38 @@ impl Observability {
             .api
             .enabled
             .then_some(("`api`".to_owned(), None, self.api.address));
-        let listeners: Vec<(String, Option<usize>, SocketAddr)> = self
+        let listeners: Vec<(String, Option<(&str, usize)>, SocketAddr)> = self
             .exporters
             .iter()
             .map(|node| {
                 (
                     component_name("sink", &node.id),
-                    Some(node.line),
+                    Some((&*node.file, node.line)),
                     node.config.address,
                 )
             })
             .chain(api)
             .collect();
         let mut problems = Vec::new();
-        for (place, (name, line, address)) in listeners.iter().enumerate() {
+        for (number, (name, place, address)) in listeners.iter().enumerate() {
             let first = listeners
                 .iter()
-                .take(place)
+                .take(number)
                 .find(|(_, _, other)| clash(*address, *other));
-            if let Some((first, first_line, _)) = first {
-                // The API has no line of its own.
-                let (owner, other, line) = match line {
-                    Some(line) => (name, first, Some(*line)),
-                    None => (first, name, *first_line),
+            if let Some((first, first_place, _)) = first {
+                // The API has no place of its own.
+                let (owner, other, place) = match place {
+                    Some(place) => (name, first, Some(place)),
+                    None => (first, name, first_place.as_ref()),
                 };
                 let message = format!(
                     "option `address`: {other} listens on {address} too; choose another port"
                 );
-                problems.push(Problem::of(owner.clone(), message).at(line));
+                let problem = Problem::of(owner.clone(), message);
+                problems.push(match place {
+                    Some((file, line)) => problem.at(*line).in_file(file),
+                    None => problem,
+                });
             }
         }
         problems

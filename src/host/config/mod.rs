@@ -5,18 +5,22 @@
 
 mod components;
 mod document;
+mod format;
 mod interpolate;
+mod json;
 mod metrics;
+mod nearest;
 mod outputs;
 mod problem;
+mod tree;
 mod vector_options;
+mod yaml;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::USE_VECTOR;
 use super::sinks::Sink;
 use super::sinks::blackhole::{Blackhole, BlackholeConfig};
 use super::sinks::console::{Console, ConsoleConfig};
@@ -26,6 +30,8 @@ use super::transforms::remap::RemapConfig;
 use super::transforms::route::RouteConfig;
 use crate::options::Settings;
 pub(crate) use document::component_name;
+pub(crate) use format::Format;
+pub(crate) use interpolate::Hidden;
 pub(crate) use metrics::Observability;
 pub(crate) use outputs::{NOTICES, OutputId, UNMATCHED, source_ports};
 pub(crate) use problem::{ConfigErrors, Problem, Warnings};
@@ -36,8 +42,10 @@ const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 /// A configuration that was checked, except for what only building shows: programs that do not compile, sinks that refuse.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
-    /// The file, as messages name it.
+    /// The file, or the files, as messages name them.
     pub(crate) file: String,
+    /// What is not to be seen in messages.
+    pub(crate) hidden: Hidden,
     /// Where events come from.
     pub(crate) sources: Vec<SourceNode>,
     /// What happens to them.
@@ -62,6 +70,8 @@ pub(crate) struct SourceNode {
 pub(crate) struct TransformNode {
     /// The component id.
     pub(crate) id: String,
+    /// The file it stands in.
+    pub(crate) file: String,
     /// The line it begins on.
     pub(crate) line: usize,
     /// The outputs it takes, each once.
@@ -86,6 +96,8 @@ pub(crate) enum TransformConfig {
 pub(crate) struct SinkNode {
     /// The component id.
     pub(crate) id: String,
+    /// The file it stands in.
+    pub(crate) file: String,
     /// The line it begins on.
     pub(crate) line: usize,
     /// The outputs it takes, each once.
@@ -112,27 +124,89 @@ pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// Reads a file as text.
 pub(crate) type Files<'a> = &'a dyn Fn(&Path) -> io::Result<String>;
 
+/// A file to load.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ConfigPath {
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    /// What it is written in; `None` when its name tells.
+    pub(crate) format: Option<Format>,
+}
+
 impl Config {
-    /// Loads a file.
-    ///
-    /// `env` is asked for variables in the text and for Nomad's own (`NOMAD_ADDR`, ...); `files` reads the file itself and the
-    /// programs that it names.
+    /// Loads a file whose name tells its form.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong, each with its place and a remedy.
+    /// See [`Config::load_all`].
     pub(crate) fn load(
         path: &Path,
         env: Env<'_>,
         files: Files<'_>,
     ) -> Result<(Self, Warnings), ConfigErrors> {
-        let file = path.display().to_string();
-        read(path, env, files)
-            .map(|(mut config, warnings)| {
-                config.file.clone_from(&file);
-                (config, warnings)
-            })
-            .map_err(|problems| ConfigErrors::new(file, problems))
+        let path = ConfigPath {
+            path: path.to_owned(),
+            format: None,
+        };
+        Self::load_all(&[path], env, files)
+    }
+
+    /// Loads files that make one configuration together, as Vector does it: each can name the components of the others, an id
+    /// stands in one of them only, and of an option at the top the first file's value counts.
+    ///
+    /// `env` is asked for variables in the text and for Nomad's own (`NOMAD_ADDR`, ...); `files` reads the files themselves
+    /// and the programs that they name.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong, each with its place and a remedy.
+    pub(crate) fn load_all(
+        paths: &[ConfigPath],
+        env: Env<'_>,
+        files: Files<'_>,
+    ) -> Result<(Self, Warnings), ConfigErrors> {
+        // In the order of their names, each once, as in Vector.
+        let mut paths = paths.to_vec();
+        paths.sort();
+        paths.dedup();
+        let names: Vec<String> = paths
+            .iter()
+            .map(|path| path.path.display().to_string())
+            .collect();
+        let file = names.join(", ");
+        let mut texts = Vec::with_capacity(paths.len());
+        let mut hidden = Hidden::default();
+        let mut problems = Vec::new();
+        for (path, name) in paths.iter().zip(&names) {
+            match Text::read(path, env, files, &mut hidden) {
+                Ok(text) => texts.push(text),
+                Err(found) => {
+                    problems.extend(found.into_iter().map(|problem| problem.in_file(name)));
+                }
+            }
+        }
+        let inputs: Vec<(&str, document::Document<'_>)> = names
+            .iter()
+            .map(String::as_str)
+            .zip(texts.iter().map(Text::document))
+            .collect();
+        // What can be read is judged only when all can: the others may name it.
+        let read = if problems.is_empty() {
+            components::read(&inputs, env, files)
+        } else {
+            Err(problems)
+        };
+        match read {
+            Ok((mut config, mut warnings)) => {
+                for warning in &mut warnings.0 {
+                    *warning = hidden.hide(warning);
+                }
+                config.file = file;
+                config.hidden = hidden;
+                Ok((config, warnings))
+            }
+            Err(problems) => Err(ConfigErrors::new(file, problems).hiding(&hidden)),
+        }
     }
 
     /// Adds a copy of a `loki` sink that pushes to another address, under another id.
@@ -289,23 +363,71 @@ impl<'de> Deserialize<'de> for Acknowledgements {
     }
 }
 
-fn read(path: &Path, env: Env<'_>, files: Files<'_>) -> Result<(Config, Warnings), Vec<Problem>> {
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    if let Some("yaml" | "yml" | "json") = extension {
-        return Err(vec![Problem::general(format!(
-            "this version reads TOML only; write the configuration as TOML, or {USE_VECTOR}"
-        ))]);
+/// A file that was read, before its tables are looked at.
+enum Text {
+    Toml(String),
+    Tree(tree::Tree),
+}
+
+impl Text {
+    fn read(
+        path: &ConfigPath,
+        env: Env<'_>,
+        files: Files<'_>,
+        hidden: &mut Hidden,
+    ) -> Result<Self, Vec<Problem>> {
+        let text = files(&path.path).map_err(|error| {
+            vec![Problem::general(format!(
+                "cannot read the file: {}",
+                unreadable(&error)
+            ))]
+        })?;
+        let raw = document::Document::toml(&text);
+        let done = interpolate::interpolate(&text, env).map_err(|missing| {
+            missing
+                .into_iter()
+                .map(|missing| Problem::general(missing.message).at(raw.line(missing.at)))
+                .collect::<Vec<_>>()
+        })?;
+        hidden.extend(done.hidden);
+        match path.format.unwrap_or_else(|| Format::of(&path.path)) {
+            Format::Toml => {
+                let is_guess = path.format.is_none() && !Format::is_told_by(&path.path);
+                let document = document::Document::toml(&done.text);
+                if let Err(mut problems) = document.parse()
+                    && is_guess
+                {
+                    problems.push(Problem::general(
+                        "it was read as TOML, since its name ends in none of .toml, .yaml, .yml, .json; rename it, or give it \
+                         with --config-yaml or --config-json",
+                    ));
+                    return Err(problems);
+                }
+                Ok(Self::Toml(done.text))
+            }
+            Format::Yaml => yaml::parse(&done.text).map(Self::Tree),
+            Format::Json => json::parse(&done.text).map(Self::Tree),
+        }
     }
-    let text = files(path)
-        .map_err(|error| vec![Problem::general(format!("cannot read the file: {error}"))])?;
-    let raw = document::Document::new(&text);
-    let text = interpolate::interpolate(&text, env).map_err(|missing| {
-        missing
-            .into_iter()
-            .map(|missing| Problem::general(missing.message).at(raw.line(missing.at)))
-            .collect::<Vec<_>>()
-    })?;
-    components::read(&text, env, files)
+
+    fn document(&self) -> document::Document<'_> {
+        match self {
+            Self::Toml(text) => document::Document::toml(text),
+            Self::Tree(tree) => document::Document::tree(tree),
+        }
+    }
+}
+
+/// Why a file cannot be read, with what to do where the system's own words do not say it.
+fn unreadable(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            format!("{error}; a relative path starts from the working directory")
+        }
+        io::ErrorKind::IsADirectory => format!("{error}; give the files in it one by one"),
+        io::ErrorKind::InvalidData => "it is not UTF-8; save it as UTF-8".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 #[cfg(test)]

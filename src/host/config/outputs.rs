@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::document::component_name;
+use super::nearest::nearest;
 use super::problem::Problem;
 use crate::options::Settings;
 
@@ -60,6 +61,7 @@ pub(super) struct Joint {
     /// `source`, `transform` or `sink`.
     pub(super) kind: &'static str,
     pub(super) id: String,
+    pub(super) file: String,
     pub(super) line: usize,
     /// What the file says, globs and all.
     pub(super) inputs: Vec<String>,
@@ -76,7 +78,9 @@ impl Joint {
     }
 
     fn problem(&self, message: String) -> Problem {
-        Problem::of(component_name(self.kind, &self.id), message).at(self.line)
+        Problem::of(component_name(self.kind, &self.id), message)
+            .at(self.line)
+            .in_file(&self.file)
     }
 }
 
@@ -183,9 +187,15 @@ fn missing_input(
         return format!("input \"{input}\" is the component itself");
     }
     let Some(owner) = joints.iter().find(|other| other.id == component) else {
+        let unread = joints
+            .iter()
+            .filter(|joint| joint.kind != "sink" && joint.ports.is_none())
+            .map(|joint| joint.id.as_str());
+        let near = nearest(input, outputs.keys().map(String::as_str));
         return format!(
-            "input \"{input}\" is no output of any component; there are: {}",
-            list(outputs.keys().map(String::as_str))
+            "input \"{input}\" is no output of any component{}; there are: {}",
+            near.map_or_else(String::new, |near| format!(" (did you mean \"{near}\"?)")),
+            list(outputs.keys().map(String::as_str).chain(unread))
         );
     };
     if owner.kind == "sink" {

@@ -3,6 +3,9 @@ use std::path::Path;
 
 use super::*;
 
+mod mutations;
+pub(super) mod options;
+
 /// The part that most tests share: a source, and a sink that takes everything.
 const SOURCE: &str = "[sources.nomad]\ntype = \"nomad_events\"\n";
 const SINK: &str = "[sinks.out]\ntype = \"blackhole\"\ninputs = [\"*\"]\n";
@@ -121,7 +124,7 @@ fn wrong_configurations_are_refused_with_place_and_remedy() {
         (
             "option with a bad value",
             format!("{SOURCE}topics = [\"job\"]\n{SINK}"),
-            &["t.toml:1: source \"nomad\": option `topics`: \"job\" matches nothing"],
+            &["t.toml:3: source \"nomad\": option `topics`: \"job\" matches nothing"],
         ),
         (
             "source of Vector",
@@ -134,7 +137,7 @@ fn wrong_configurations_are_refused_with_place_and_remedy() {
             "unknown type",
             format!("{SOURCE}[sinks.x]\ntype = \"lokki\"\ninputs = [\"nomad\"]\n"),
             &[
-                "t.toml:3: sink \"x\": unknown type `lokki`, expected `blackhole`, `console`, `loki`",
+                "t.toml:3: sink \"x\": unknown type `lokki` (did you mean `loki`?), expected `blackhole`, `console`, `loki`",
             ],
         ),
         (
@@ -166,7 +169,9 @@ fn wrong_configurations_are_refused_with_place_and_remedy() {
         (
             "what nobody has at the top",
             format!("sink = 1\n{SOURCE}{SINK}"),
-            &["t.toml:1: unknown table or option `sink`, expected `sources`"],
+            &[
+                "t.toml:1: unknown table or option `sink` (did you mean `sinks`?), expected `sources`",
+            ],
         ),
         (
             "what Vector has in a sink",
@@ -254,7 +259,7 @@ fn wrong_configurations_are_refused_with_place_and_remedy() {
         (
             "no TOML, twice",
             "[sources.nomad]\ntype = \"nomad_events\ntoken = \"top-secret\"\n= 5\n".to_owned(),
-            &["t.toml:2: not TOML: "],
+            &["t.toml:2:21: not TOML: "],
         ),
         (
             "empty file",
@@ -342,22 +347,272 @@ fn values_that_may_be_secret_are_never_repeated() {
     }
 }
 
+/// The same configuration in the three forms.
+const TOML: &str = r#"
+acknowledgements.enabled = true
+[sources.nomad]
+type = "nomad_events"
+topics = ["Job", "Node:a"]
+start_at = 17
+token = "${TOKEN}"
+[sinks.loki]
+type = "loki"
+inputs = ["nomad"]
+endpoint = "http://127.0.0.1:3100"
+encoding.codec = "json"
+batch.timeout_secs = 0.5
+[sinks.loki.labels]
+topic = "{{ Topic }}"
+"#;
+const YAML: &str = r#"
+acknowledgements:
+  enabled: true
+sources:
+  nomad:
+    type: nomad_events
+    topics: [Job, "Node:a"]
+    start_at: 17
+    token: "${TOKEN}"
+sinks:
+  loki:
+    type: loki
+    inputs:
+      - nomad
+    endpoint: http://127.0.0.1:3100
+    encoding:
+      codec: json
+    batch: {timeout_secs: 0.5}
+    labels:
+      topic: "{{ Topic }}"
+"#;
+const JSON: &str = r#"
+{
+  "acknowledgements": {"enabled": true},
+  "sources": {
+    "nomad": {
+      "type": "nomad_events", "topics": ["Job", "Node:a"], "start_at": 17,
+      "token": "${TOKEN}"
+    }
+  },
+  "sinks": {
+    "loki": {
+      "type": "loki", "inputs": ["nomad"], "endpoint": "http://127.0.0.1:3100",
+      "encoding": {"codec": "json"}, "batch": {"timeout_secs": 0.5},
+      "labels": {"topic": "{{ Topic }}"}
+    }
+  }
+}
+"#;
+
+/// What a configuration says, but for where it says it.
+fn meaning(name: &str, text: &str) -> String {
+    let (mut config, warnings) = load_named(name, text).unwrap();
+    assert_eq!(warnings, Warnings::default());
+    config.file.clear();
+    for sink in &mut config.sinks {
+        sink.file.clear();
+        sink.line = 0;
+    }
+    format!("{config:?}")
+}
+
 #[test]
-fn other_forms_than_toml_are_refused_by_name() {
-    for name in ["a.yaml", "a.yml", "a.json"] {
-        let found = load_named(name, "").unwrap_err();
-        assert!(
-            found.starts_with(&format!("{name}: this version reads TOML only"))
-                && found.contains("nomad-vector"),
-            "{found}"
+fn the_three_forms_mean_the_same() {
+    let toml = meaning("a.toml", TOML);
+    for (name, text) in [
+        ("a.yaml", YAML),
+        ("a.yml", YAML),
+        ("a.json", JSON),
+        // As in Vector: other names are read as TOML, case counts.
+        ("a.conf", TOML),
+        ("a", TOML),
+        ("a.YAML", TOML),
+        // A JSON text is YAML too.
+        ("j.yaml", JSON),
+    ] {
+        assert_eq!(meaning(name, text), toml, "of {name}");
+    }
+    // One configuration does not say the same as another.
+    assert_ne!(meaning("a.yaml", &YAML.replace("17", "18")), toml);
+}
+
+#[test]
+fn a_form_that_is_given_wins_over_the_name() {
+    let path = ConfigPath {
+        path: PathBuf::from("a.toml"),
+        format: Some(Format::Json),
+    };
+    let files = |_: &Path| Ok(JSON.replace("${TOKEN}", "t"));
+    let (config, _) = Config::load_all(&[path], &|_| None, &files).unwrap();
+    assert_eq!(config.sinks[0].line, 11);
+}
+
+#[test]
+fn places_are_found_in_every_form() {
+    for (name, text, line) in [
+        ("a.toml", TOML, 13),
+        ("a.yaml", YAML, 18),
+        ("a.json", JSON, 13),
+    ] {
+        let text = text.replace("0.5", "true").replace("endpoint", "endpiont");
+        assert_eq!(
+            load_named(name, &text).unwrap_err(),
+            format!(
+                "{name}:{}: sink \"loki\": unknown option `endpiont` (did you mean `endpoint`?), expected one of `endpoint`, \
+                 `path`, `encoding`, `labels`, `remove_label_fields`, `structured_metadata`, `remove_structured_metadata_fields`, \
+                 `remove_timestamp`, `compression`, `out_of_order_action`, `auth`, `batch`, `request`, `healthcheck`, `tenant_id`, \
+                 `tls`, `proxy`, `buffer`\n\
+                 {name}:{line}: sink \"loki\": option `batch.timeout_secs`: expected a number, found a boolean",
+                if name == "a.json" {
+                    12
+                } else {
+                    line - if name == "a.toml" { 2 } else { 3 }
+                }
+            )
         );
     }
+}
+
+#[test]
+fn several_files_are_one_configuration() {
+    let load = |files: &[(&str, &str)]| {
+        let paths: Vec<ConfigPath> = files
+            .iter()
+            .map(|(name, _)| ConfigPath {
+                path: PathBuf::from(name),
+                format: None,
+            })
+            .collect();
+        let read = |path: &Path| -> io::Result<String> {
+            let found = files.iter().find(|(name, _)| path == Path::new(name));
+            found
+                .map(|(_, text)| (*text).to_owned())
+                .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+        };
+        Config::load_all(&paths, &|_| None, &read).map_err(|errors| errors.to_string())
+    };
+    let source = "[sources.nomad]\ntype = \"nomad_events\"\n";
+    let sink = "sinks: {out: {type: blackhole, inputs: [nomad]}}";
+    let (config, _) = load(&[("s.yaml", sink), ("a.toml", source)]).unwrap();
+    assert_eq!(config.file, "a.toml, s.yaml");
+    assert_eq!(inputs(&config, "out"), ["nomad"]);
+    assert!(!config.sinks[0].acknowledgements);
+    // The same file twice is read once.
+    assert!(load(&[("a.toml", source), ("s.yaml", sink), ("a.toml", source)]).is_ok());
+    // What stands at the top of one holds for the components of the other; the first name wins.
+    let off = "acknowledgements.enabled = false";
+    let on = format!("acknowledgements.enabled = true\n{source}");
+    let (config, _) = load(&[("a.toml", &on), ("s.yaml", sink), ("z.toml", off)]).unwrap();
+    assert!(config.sinks[0].acknowledgements);
+
+    let error = load(&[("a.toml", source), ("b.toml", source), ("s.yaml", sink)]).unwrap_err();
+    assert_eq!(
+        error,
+        "b.toml:1: source \"nomad\": there is a source of the same name on line 1 of a.toml; ids are unique over all kinds"
+    );
+    let error = load(&[
+        ("a.toml", "x = 1\n"),
+        ("b.yaml", "x: 1\n"),
+        ("s.yaml", sink),
+    ])
+    .unwrap_err();
+    for part in [
+        "a.toml:1: unknown",
+        "b.yaml:1: unknown",
+        "a.toml, b.yaml, s.yaml: there is no source",
+    ] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn a_value_of_the_environment_is_never_shown_by_any_form() {
+    // The last ones quote a line of a program, a name that is none, and a key.
+    for (name, text) in [
+        (
+            "a.yaml",
+            "sources: {nomad: {type: nomad_events, token: [\"${TOKEN}\"]}}\n",
+        ),
+        (
+            "a.yaml",
+            "sources: {nomad: {type: nomad_events, token: *${TOKEN}\n",
+        ),
+        (
+            "a.yaml",
+            "sources: {nomad: {type: nomad_events, start_at: \"${TOKEN}\"}}\n",
+        ),
+        (
+            "a.yaml",
+            "sources: {nomad: {type: nomad_events, redact: \"${TOKEN}\"}}\n",
+        ),
+        (
+            "a.yaml",
+            "sources: {nomad: {type: nomad_events, \"${TOKEN}\": 1}}\n",
+        ),
+        ("a.yaml", "sources: {nomad: {type: \"${TOKEN}\"}}\n"),
+        ("a.yaml", "${TOKEN}\n"),
+        ("a.yaml", "!${TOKEN} a: 1\n"),
+        ("a.yaml", "a: !${TOKEN} 1\n"),
+        ("a.yaml", "a: \"${TOKEN}\n"),
+        ("a.yaml", "a: 1\n${TOKEN}\n"),
+        (
+            "a.json",
+            "{\"sources\": {\"nomad\": {\"type\": \"nomad_events\", \"token\": [\"${TOKEN}\"]}}}",
+        ),
+        (
+            "a.json",
+            "{\"sources\": {\"nomad\": {\"type\": \"nomad_events\", \"start_at\": \"${TOKEN}\"}}}",
+        ),
+        (
+            "a.json",
+            "{\"sources\": {\"nomad\": {\"type\": \"nomad_events\", \"${TOKEN}\": \"${TOKEN}\"}}}",
+        ),
+        ("a.json", "{\"sources\": \"${TOKEN}\"}"),
+        ("a.json", "{\"sources\": ${TOKEN}}"),
+        ("a.json", "\"${TOKEN}\""),
+        ("a.json", "${TOKEN}"),
+        ("a.toml", "${TOKEN} = 1\n"),
+        ("a.toml", "[sources.nomad]\ntype = \"${TOKEN}\"\n"),
+        (
+            "a.toml",
+            "[sources.nomad]\ntype = \"nomad_events\"\ntopics = [\"${TOKEN}\"]\n",
+        ),
+        (
+            "a.toml",
+            "[sources.nomad]\ntype = \"nomad_events\"\n[sinks.a]\ntype = \"console\"\ninputs = [\"${TOKEN}\"]\nencoding.codec = \"${TOKEN}\"\n",
+        ),
+    ] {
+        let error = load_named(name, text).unwrap_err();
+        assert!(!error.contains("top-secret"), "for {text}: {error}");
+        assert!(error.starts_with(name), "for {text}: {error}");
+    }
+    let (config, _) = load_named(
+        "a.toml",
+        &format!(
+            "{SOURCE}[transforms.t]\ntype = \"remap\"\ninputs = [\"nomad\"]\nsource = '.a = \"${{TOKEN}}\"; .b = to_int(.c)'\n\
+             [sinks.out]\ntype = \"blackhole\"\ninputs = [\"t\"]\n"
+        ),
+    )
+    .unwrap();
+    let error = match crate::host::topology::Topology::build(config) {
+        Ok(_) => panic!("compiled"),
+        Err(error) => error.to_string(),
+    };
+    assert!(
+        error.contains(".a = \"${TOKEN}\"; .b = to_int(.c)"),
+        "{error}"
+    );
+    assert!(!error.contains("top-secret"), "{error}");
+}
+
+#[test]
+fn files_that_cannot_be_read_are_named_with_the_reason() {
     let gone = Config::load(Path::new("gone.toml"), &|_| None, &|_| {
         Err(io::Error::from(io::ErrorKind::NotFound))
     });
     assert_eq!(
         gone.unwrap_err().to_string(),
-        "gone.toml: cannot read the file: entity not found"
+        "gone.toml: cannot read the file: entity not found; a relative path starts from the working directory"
     );
 }
 
@@ -501,7 +756,7 @@ fn cycles_are_found() {
     ));
     assert_eq!(
         found,
-        "t.toml: the transforms form a cycle: a -> b -> c -> a"
+        "t.toml:3: the transforms form a cycle: a -> b -> c -> a"
     );
 }
 

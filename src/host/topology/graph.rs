@@ -9,7 +9,7 @@ use metrics::Counter;
 use vrl::compiler::runtime::Runtime;
 use vrl::path::{OwnedSegment, OwnedTargetPath, PathPrefix};
 
-use crate::host::config::{Config, OutputId, Problem, TransformConfig, component_name};
+use crate::host::config::{Config, Hidden, OutputId, Problem, TransformConfig, component_name};
 use crate::host::event::LogEvent;
 use crate::host::metrics::registry::Registry;
 use crate::host::metrics::{received_events, sent_events};
@@ -89,7 +89,7 @@ impl Graph {
             let scope = registry.component("transform", &node.id, node.transform.component_type());
             match scope.within(|| Step::build(&node.id, &node.transform)) {
                 Ok(step) => {
-                    step.warn(&node.id);
+                    step.warn(&node.id, &config.hidden);
                     let output = |port: Option<String>| Output {
                         sent: sent_events(port.as_deref()),
                         consumers: consumers
@@ -107,7 +107,9 @@ impl Graph {
                     }));
                 }
                 Err(messages) => problems.extend(messages.into_iter().map(|message| {
-                    Problem::of(component_name("transform", &node.id), message).at(node.line)
+                    Problem::of(component_name("transform", &node.id), message)
+                        .at(node.line)
+                        .in_file(&node.file)
                 })),
             }
         }
@@ -317,8 +319,10 @@ impl Step {
         }
     }
 
-    fn warn(&self, id: &str) {
+    fn warn(&self, id: &str, hidden: &Hidden) {
         let warn = |warnings: &str| {
+            // They show lines of the program, in which the environment may have put something.
+            let warnings = hidden.hide(warnings);
             tracing::warn!(component_kind = "transform", component_id = %id, "program compiled with warnings:\n{warnings}");
         };
         match self {

@@ -9,6 +9,7 @@ mod same_lines;
 mod stop;
 mod tail;
 mod validate;
+mod wrong;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};

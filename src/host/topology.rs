@@ -6,6 +6,7 @@
 
 mod graph;
 mod pipeline;
+mod workbench;
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
@@ -30,6 +31,7 @@ use crate::payload::wanted::Wanted;
 use crate::stream::{Acknowledger, EventStream};
 use graph::Graph;
 use pipeline::{Feed, Outlet, Pipeline, Port, Ports};
+pub(crate) use workbench::{Slot, Workbench};
 
 /// A pipeline keeps to the stop timeout by itself; this is how much longer it is waited for before it counts as hung.
 const PIPELINE_GRACE: Duration = Duration::from_secs(1);

@@ -7,8 +7,8 @@ use super::document::{Document, Owner, Table, component_name};
 use super::outputs::{self, DEFAULT, Joint, UNMATCHED, source_ports};
 use super::problem::{Problem, Warnings};
 use super::{
-    Acknowledgements, Config, Env, Files, SinkConfig, SinkNode, SourceNode, TransformConfig,
-    TransformNode, vector_options,
+    Acknowledgements, Config, Env, Files, SinkConfig, SinkNode, SourceNode, TestDefinition,
+    TransformConfig, TransformNode, unit_test, vector_options,
 };
 use crate::host::USE_VECTOR;
 use crate::host::transforms::program::ProgramText;
@@ -28,6 +28,9 @@ pub(super) fn read(
 ) -> Result<(Config, Warnings), Vec<Problem>> {
     let document = Document::new(text);
     let mut root = document.parse()?;
+    if root.entries.len() == 1 && root.entries.contains_key(unit_test::TESTS) {
+        return Err(vec![unit_test::only_tests()]);
+    }
     let mut reader = Reader {
         document,
         env,
@@ -48,9 +51,32 @@ pub(super) fn read(
     let sources = reader.section(&mut root, "sources", "source", Reader::source);
     let transforms = reader.section(&mut root, "transforms", "transform", Reader::transform);
     let sinks = reader.section(&mut root, "sinks", "sink", Reader::sink);
+    let tests = match root.entries.remove(unit_test::TESTS) {
+        Some(tests) => unit_test::read(document, tests, &mut reader.problems),
+        None => Vec::new(),
+    };
     reader.refuse_rest(&root.entries);
     reader.check_shape();
-    reader.connect(sources, transforms, sinks)
+    reader.connect(sources, transforms, sinks, tests)
+}
+
+/// Reads the tests of a text that has nothing else; `None` for any other text.
+pub(super) fn read_tests(text: &str) -> Result<Option<Vec<TestDefinition>>, Vec<Problem>> {
+    let document = Document::new(text);
+    let mut root = document.parse()?;
+    let Some(tests) = root.entries.remove(unit_test::TESTS) else {
+        return Ok(None);
+    };
+    if !root.entries.is_empty() {
+        return Ok(None);
+    }
+    let mut problems = Vec::new();
+    let tests = unit_test::read(document, tests, &mut problems);
+    if problems.is_empty() {
+        Ok(Some(tests))
+    } else {
+        Err(problems)
+    }
 }
 
 struct Reader<'t, 'a> {
@@ -409,7 +435,7 @@ impl<'t> Reader<'t, '_> {
                 )
             } else {
                 format!(
-                    "unknown table or option `{name}`, expected `sources`, `transforms`, `sinks` or `acknowledgements`"
+                    "unknown table or option `{name}`, expected `sources`, `transforms`, `sinks`, `tests` or `acknowledgements`"
                 )
             };
             self.problems
@@ -450,6 +476,7 @@ impl<'t> Reader<'t, '_> {
         sources: Vec<SourceNode>,
         mut transforms: Vec<TransformNode>,
         mut sinks: Vec<SinkNode>,
+        tests: Vec<TestDefinition>,
     ) -> Result<(Config, Warnings), Vec<Problem>> {
         let inputs = match outputs::resolve(&self.joints) {
             Ok(inputs) => inputs,
@@ -463,6 +490,10 @@ impl<'t> Reader<'t, '_> {
                 "the transforms form a cycle: {}",
                 chain.join(" -> ")
             )));
+        }
+        for test in &tests {
+            self.problems
+                .extend(test.check_targets(|name| outputs::exists(&self.joints, name)));
         }
         if !self.problems.is_empty() {
             return Err(self.problems);
@@ -486,6 +517,7 @@ impl<'t> Reader<'t, '_> {
             sources,
             transforms,
             sinks,
+            tests,
         };
         Ok((config, warnings))
     }

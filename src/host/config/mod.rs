@@ -8,6 +8,7 @@ mod document;
 mod interpolate;
 mod outputs;
 mod problem;
+mod unit_test;
 mod vector_options;
 
 use std::io;
@@ -27,6 +28,7 @@ use crate::options::Settings;
 pub(crate) use document::component_name;
 pub(crate) use outputs::{NOTICES, OutputId, UNMATCHED, source_ports};
 pub(crate) use problem::{ConfigErrors, Problem, Warnings};
+pub(crate) use unit_test::{InputEvent, TestDefinition, TestInput};
 
 /// Files longer than this are not read: a configuration or a program is never that long.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
@@ -42,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) transforms: Vec<TransformNode>,
     /// Where they go.
     pub(crate) sinks: Vec<SinkNode>,
+    /// Its unit tests; a run does not look at them.
+    pub(crate) tests: Vec<TestDefinition>,
 }
 
 /// A source of type `nomad_events`.
@@ -129,6 +133,22 @@ impl Config {
                 (config, warnings)
             })
             .map_err(|problems| ConfigErrors::new(file, problems))
+    }
+
+    /// Reads the tests of a file that has nothing else. `None` for any other file: that is a configuration.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the file, or with one of the tests, each with its place and a remedy. Whether the outputs
+    /// exist that they look at is up to the configuration.
+    pub(crate) fn load_tests(
+        path: &Path,
+        env: Env<'_>,
+        files: Files<'_>,
+    ) -> Result<Option<Vec<TestDefinition>>, ConfigErrors> {
+        text_of(path, env, files)
+            .and_then(|text| components::read_tests(&text))
+            .map_err(|problems| ConfigErrors::new(path.display().to_string(), problems))
     }
 
     /// Adds a copy of a `loki` sink that pushes to another address, under another id.
@@ -268,6 +288,12 @@ impl<'de> Deserialize<'de> for Acknowledgements {
 }
 
 fn read(path: &Path, env: Env<'_>, files: Files<'_>) -> Result<(Config, Warnings), Vec<Problem>> {
+    let text = text_of(path, env, files)?;
+    components::read(&text, env, files)
+}
+
+/// The text of a file, with its variables put in.
+fn text_of(path: &Path, env: Env<'_>, files: Files<'_>) -> Result<String, Vec<Problem>> {
     let extension = path.extension().and_then(|extension| extension.to_str());
     if let Some("yaml" | "yml" | "json") = extension {
         return Err(vec![Problem::general(format!(
@@ -277,13 +303,12 @@ fn read(path: &Path, env: Env<'_>, files: Files<'_>) -> Result<(Config, Warnings
     let text = files(path)
         .map_err(|error| vec![Problem::general(format!("cannot read the file: {error}"))])?;
     let raw = document::Document::new(&text);
-    let text = interpolate::interpolate(&text, env).map_err(|missing| {
+    interpolate::interpolate(&text, env).map_err(|missing| {
         missing
             .into_iter()
             .map(|missing| Problem::general(missing.message).at(raw.line(missing.at)))
-            .collect::<Vec<_>>()
-    })?;
-    components::read(&text, env, files)
+            .collect()
+    })
 }
 
 #[cfg(test)]

@@ -112,8 +112,16 @@ fn mermaid(config: &Config) -> String {
             }
         }
     };
-    section("Sources", ("[/", "/]"), &sources(config).collect::<Vec<_>>());
-    section("Transforms", ("{", "}"), &transforms(config).collect::<Vec<_>>());
+    section(
+        "Sources",
+        ("[/", "/]"),
+        &sources(config).collect::<Vec<_>>(),
+    );
+    section(
+        "Transforms",
+        ("{", "}"),
+        &transforms(config).collect::<Vec<_>>(),
+    );
     section("Sinks", ("[\\", "\\]"), &sinks(config).collect::<Vec<_>>());
     text
 }

@@ -79,8 +79,7 @@ fn start_log(default: &str, format: LogFormat) {
         .with_target(false);
     match format {
         LogFormat::Text => {
-            let coloured =
-                anstream::AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
+            let coloured = anstream::AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
             log.with_ansi(coloured).init();
         }
         LogFormat::Json => log.json().flatten_event(true).init(),

@@ -9,9 +9,7 @@ use anstyle::{AnsiColor, Style};
 use super::args::TestArgs;
 use super::exit::Exit;
 use super::terminal::Terminal;
-use crate::host::config::{
-    Config, ConfigErrors, Problem, TestDefinition, disk_files, process_env,
-};
+use crate::host::config::{Config, ConfigErrors, Problem, TestDefinition, disk_files, process_env};
 use crate::host::topology::Workbench;
 use crate::host::unit_test::UnitTest;
 

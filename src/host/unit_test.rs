@@ -58,8 +58,7 @@ impl UnitTest {
         workbench: &Workbench,
     ) -> Result<Self, Vec<Problem>> {
         // In a file of its own a test has not met the configuration before.
-        let mut problems =
-            definition.check_targets(|name| workbench.output(name).is_some());
+        let mut problems = definition.check_targets(|name| workbench.output(name).is_some());
         let outputs = build_outputs(definition, workbench, &mut problems);
         let silent: Vec<(Slot, String)> = definition
             .no_outputs_from

@@ -116,10 +116,8 @@ pub(super) fn read<'t>(
     let at = document.line(tests.span().start);
     let DeValue::Array(tests) = tests.into_inner() else {
         problems.push(
-            Problem::general(
-                "`tests` must be an array of tables: write [[tests]] above each test",
-            )
-            .at(at),
+            Problem::general("`tests` must be an array of tables: write [[tests]] above each test")
+                .at(at),
         );
         return Vec::new();
     };
@@ -141,10 +139,7 @@ pub(super) fn read<'t>(
     definitions
 }
 
-fn read_one<'t>(
-    document: Document<'t>,
-    table: Table<'t>,
-) -> Result<TestDefinition, Vec<Problem>> {
+fn read_one<'t>(document: Document<'t>, table: Table<'t>) -> Result<TestDefinition, Vec<Problem>> {
     let line = document.line(table.span.start);
     // Its name is part of every message about it, so it is looked up before anything can be wrong.
     let name = table
@@ -166,8 +161,7 @@ fn read_one<'t>(
             })
             .collect::<Vec<_>>()
     })?;
-    let problem =
-        |message: String| Problem::of(component_name(KIND, &text.name), message).at(line);
+    let problem = |message: String| Problem::of(component_name(KIND, &text.name), message).at(line);
     let mut problems = Vec::new();
     let mut inputs = Vec::new();
     // The older form with a single input comes last, as in Vector.

@@ -49,8 +49,8 @@ impl Workbench {
                 sink: SinkConfig::Blackhole(BlackholeConfig {}),
             })
             .collect();
-        let graph = Graph::build(&tapped)
-            .map_err(|problems| ConfigErrors::new(&config.file, problems))?;
+        let graph =
+            Graph::build(&tapped).map_err(|problems| ConfigErrors::new(&config.file, problems))?;
         Ok(Self {
             graph,
             transforms: config
@@ -69,7 +69,10 @@ impl Workbench {
 
     /// The output of this name, `transform` or `transform.port`.
     pub(crate) fn output(&self, name: &str) -> Option<Slot> {
-        self.outputs.iter().position(|other| other == name).map(Slot)
+        self.outputs
+            .iter()
+            .position(|other| other == name)
+            .map(Slot)
     }
 
     /// The outputs that an event which goes in at a transform can come to.
@@ -88,9 +91,8 @@ impl Workbench {
         mut seen: impl FnMut(Slot, LogEvent),
     ) {
         let start = [Consumer::Transform(transform)];
-        self.graph
-            .push(runtime, event, &start, &mut |sink, event| {
-                seen(Slot(sink), event);
-            });
+        self.graph.push(runtime, event, &start, &mut |sink, event| {
+            seen(Slot(sink), event);
+        });
     }
 }

@@ -36,7 +36,8 @@ pub(super) struct Args {
         value_name = "FORMAT",
         value_enum,
         default_value_t,
-        env = "NOMAD_EVENTS_LOG_FORMAT"
+        env = "NOMAD_EVENTS_LOG_FORMAT",
+        hide_env_values = true
     )]
     pub(super) log_format: LogFormat,
     #[command(subcommand)]
@@ -58,13 +59,11 @@ impl Args {
     }
 }
 
-/// How the log is written.
+/// How the log is written: a line for people, or an object on each line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum LogFormat {
-    /// A line for people
     #[default]
     Text,
-    /// An object on each line
     Json,
 }
 
@@ -102,7 +101,7 @@ passed, 78 when one has failed or a test is wrong, as of vector test; a wrong on
 
 Examples:
   nomad-events test config/vector.toml config/tests.toml
-  nomad-events test --config config/talk.toml --config config/tests.toml --config config/talk.tests.toml")]
+  nomad-events test -c config/talk.toml -c config/tests.toml -c config/talk.tests.toml")]
     Test(TestArgs),
     /// Draw a configuration: its components and what goes from which to which
     #[command(after_help = "\
@@ -120,12 +119,15 @@ goes to standard error. When the connection breaks it is tried again, and nothin
 follow from its allocations (type AllocationUpdated) are shown only when --type names them.
 
 What is given several times is met by any of them; different options have to be met all. --topic, --namespace and --region \
-are sent to Nomad; the others are looked at here:
-  --job   the job itself, its evaluations, allocations, deployments and services, and those of its dispatched and periodic
-          children, which have IDs of their own (web/dispatch-..., web/periodic-...). The topic \"Job:web\" is without them.
-  --node  the node itself, and the allocations, services and evaluations that name it, by its ID, by four or more characters
-          of the beginning of its ID, or by its name. Services and evaluations have only the ID: they are found by a name once
-          an event of the node or of one of its allocations has told it.
+are sent to Nomad; the others are looked at here.
+
+--job: the job itself, its evaluations, allocations, deployments and services, and those of its dispatched and periodic \
+children, which have IDs of their own (web/dispatch-..., web/periodic-...); --topic Job:web is without them.
+
+--node: the node itself, and the allocations, services and evaluations that name it, by its ID, by four or more characters of \
+the beginning of its ID, or by its name. Services and evaluations have only the ID: they are found by a name once an event of \
+the node or of one of its allocations has told it.
+
 With one of these, topics that cannot match are not subscribed to, unless --topic names them.
 
 Where the agent is and who we are: see nomad-events --help. A token as an argument could be seen by everybody on this machine, \
@@ -192,13 +194,11 @@ pub(super) struct GraphArgs {
     pub(super) format: GraphFormat,
 }
 
-/// The language of a picture.
+/// The language of a picture: for Graphviz, or for Mermaid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum GraphFormat {
-    /// For Graphviz
     #[default]
     Dot,
-    /// For Mermaid
     Mermaid,
 }
 

@@ -2,11 +2,14 @@
 
 mod demo;
 mod faults;
+mod graph;
 mod help;
+mod log;
 mod run;
 mod same_lines;
 mod stop;
 mod tail;
+mod test;
 mod validate;
 
 use std::collections::BTreeSet;

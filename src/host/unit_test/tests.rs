@@ -250,8 +250,8 @@ fn a_wrong_test_is_shown_with_its_line_and_what_to_do() {
     let input = "input = { insert_at = 'cut', value = 'x' }\n";
     let output = "outputs = [{ extract_from = 'cut' }]\n";
     for (rest, part) in [
-        (format!("{output}"), "there is no input"),
-        (format!("{input}"), "nothing is looked at"),
+        (output.to_owned(), "there is no input"),
+        (input.to_owned(), "nothing is looked at"),
         (
             format!("{output}input = {{ insert_at = 'nowhere', value = 'x' }}"),
             "`inputs[0]`: there is no transform \"nowhere\"",

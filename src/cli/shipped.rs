@@ -1,11 +1,13 @@
-//! The shipped configuration, in the binary: `tail` and `demo` run it wherever the process was started.
+//! The shipped configurations, in the binary: `tail` and `demo` run them wherever the process was started.
 
 use std::io;
 use std::path::Path;
 
 /// The recommended configuration.
 pub(super) const CONFIG: &str = "config/vector.toml";
-/// The id of its sink.
+/// The one with a `route` by topic: it has a way for every topic, whatever is subscribed to.
+pub(super) const ROUTED: &str = "config/talk.toml";
+/// The id of the sink of both.
 pub(super) const SINK: &str = "loki";
 
 /// Path and text of every shipped file that a configuration names.
@@ -16,6 +18,7 @@ macro_rules! files {
 }
 
 const FILES: &[(&str, &str)] = files![
+    "config/talk.toml",
     "config/vector.toml",
     "vrl/allocation.vrl",
     "vrl/deployment.vrl",

@@ -1,5 +1,7 @@
 //! Lines for people: colours on a terminal, plain text in a pipe.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
 
 use anstream::AutoStream;
@@ -47,6 +49,26 @@ impl Terminal {
     }
 }
 
+/// A text from a cluster, fit for a terminal and for one line: control characters are written as escapes, so that what a task
+/// has said can neither break a line nor command the terminal.
+pub(super) fn printable(text: Cow<'_, str>) -> String {
+    if !text.contains(char::is_control) {
+        return text.into_owned();
+    }
+    let mut safe = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' | '\t' => safe.push(' '),
+            c if c.is_control() => {
+                // Writing to a string cannot fail.
+                let _ = write!(safe, "{}", c.escape_unicode());
+            }
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
 /// The colour of a topic.
 pub(super) fn topic_style(topic: &str) -> Style {
     let colour = match topic {
@@ -69,5 +91,22 @@ pub(super) fn level_style(level: &str) -> Style {
         "warn" => AnsiColor::Yellow.on_default(),
         "debug" => Style::new().dimmed(),
         _ => Style::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_task_says_cannot_command_the_terminal() {
+        for (text, shown) in [
+            ("plain é", "plain é"),
+            ("two\nlines\tand\r", "two lines and "),
+            ("\x1b[2J\x07gone", "\\u{1b}[2J\\u{7}gone"),
+            ("\u{9b}31m", "\\u{9b}31m"),
+        ] {
+            assert_eq!(printable(Cow::Borrowed(text)), shown);
+        }
     }
 }

@@ -15,6 +15,7 @@ pub(crate) mod sources;
 pub(crate) mod template;
 pub(crate) mod topology;
 pub(crate) mod transforms;
+pub(crate) mod unit_test;
 
 /// What a user does when this program does not have what Vector has.
 pub(crate) const USE_VECTOR: &str = "run this file with `nomad-vector`, which is Vector itself";

@@ -7,6 +7,8 @@
 mod graph;
 mod observation;
 mod pipeline;
+mod sieve;
+mod workbench;
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
@@ -35,6 +37,8 @@ use crate::stream::{Acknowledger, EventStream};
 use graph::Graph;
 use observation::Observation;
 use pipeline::{Feed, Outlet, Pipeline, Port, Ports};
+use sieve::Sieve;
+pub(crate) use workbench::{Slot, Workbench};
 
 /// A pipeline keeps to the stop timeout by itself; this is how much longer it is waited for before it counts as hung.
 const PIPELINE_GRACE: Duration = Duration::from_secs(1);
@@ -187,12 +191,23 @@ impl Topology {
         stop: impl Future<Output = ()>,
     ) -> RunSummary {
         let follow = |source: &SourceNode| {
-            let settings = source.settings.clone();
-            let shaper = Shaper::new(settings.redact(), settings.region());
-            let shape = move |event: &Event, wanted: &Wanted| shaper.log_event_with(event, wanted);
-            let stream = EventStream::follow(settings);
+            let (stream, shape) = follow(source);
             observe(stream.acknowledger());
             (stream, shape)
+        };
+        self.run_with(follow, stop).await
+    }
+
+    /// The same as [`run`](Self::run), but only those events of each stream go on that its copy of `keep` wants. Notices all do.
+    pub(crate) async fn run_sieved(
+        self,
+        keep: impl FnMut(&Event) -> bool + Clone + Send + Unpin + 'static,
+        stop: impl Future<Output = ()>,
+    ) -> RunSummary {
+        let follow = |source: &SourceNode| {
+            let (feed, shape) = follow(source);
+            let keep = keep.clone();
+            (Sieve { feed, keep }, shape)
         };
         self.run_with(follow, stop).await
     }
@@ -422,6 +437,19 @@ impl Ports {
             .chain([&self.others, &self.notices])
             .flat_map(|port| &port.consumers)
     }
+}
+
+/// Opens the stream of a source, with what makes trees of its events.
+fn follow(
+    source: &SourceNode,
+) -> (
+    EventStream,
+    impl Fn(&Event, &Wanted) -> Value + Send + 'static + use<>,
+) {
+    let settings = source.settings.clone();
+    let shaper = Shaper::new(settings.redact(), settings.region());
+    let shape = move |event: &Event, wanted: &Wanted| shaper.log_event_with(event, wanted);
+    (EventStream::follow(settings), shape)
 }
 
 /// Finds the consumers of each topic of a source.

@@ -221,7 +221,7 @@ fn commands_and_their_options_exist() {
             }
         }
     }
-    let expected = ["demo", "run", "tail", "validate"].map(str::to_owned);
+    let expected = ["demo", "graph", "run", "tail", "test", "validate"].map(str::to_owned);
     assert_eq!(commands, BTreeSet::from(expected));
 }
 

@@ -11,8 +11,8 @@ use super::nearest::did_you_mean;
 use super::outputs::{self, DEFAULT, Joint, UNMATCHED, source_ports};
 use super::problem::{Problem, Warnings};
 use super::{
-    Acknowledgements, Config, Env, Files, Hidden, SinkConfig, SinkNode, SourceNode,
-    TransformConfig, TransformNode, vector_options,
+    Acknowledgements, Config, Env, Files, Hidden, SinkConfig, SinkNode, SourceNode, TestDefinition,
+    TransformConfig, TransformNode, unit_test, vector_options,
 };
 use crate::host::USE_VECTOR;
 use crate::host::sinks::prometheus_exporter;
@@ -25,7 +25,7 @@ pub(super) const SOURCE_TYPES: &str = "`internal_metrics`, `nomad_events`";
 pub(super) const TRANSFORM_TYPES: &str = "`filter`, `remap`, `route`";
 pub(super) const SINK_TYPES: &str = "`blackhole`, `console`, `loki`, `prometheus_exporter`";
 /// What stands at the top of a file, for messages.
-const TOP: &str = "`sources`, `transforms`, `sinks`, `acknowledgements` or `api`";
+const TOP: &str = "`sources`, `transforms`, `sinks`, `tests`, `acknowledgements` or `api`";
 
 /// Reads the documents of files, each with its name, in which variables are put in already.
 pub(super) fn read(
@@ -76,8 +76,17 @@ pub(super) fn read(
             nodes
                 .sinks
                 .extend(reader.section(root, "sinks", "sink", Reader::sink));
+            if let Some(tests) = root.entries.remove(unit_test::TESTS) {
+                let (tests, problems) = unit_test::read(document, file, tests);
+                nodes.tests.extend(tests);
+                let problems = problems.into_iter().map(|problem| problem.in_file(file));
+                reader.problems.extend(problems);
+            }
             reader.refuse_rest(&root.entries);
         });
+    }
+    if reader.joints.is_empty() && !nodes.tests.is_empty() {
+        return Err(vec![unit_test::only_tests()]);
     }
     reader.check_shape();
     reader.connect(nodes)
@@ -89,6 +98,7 @@ struct Nodes {
     sources: Vec<SourceNode>,
     transforms: Vec<TransformNode>,
     sinks: Vec<SinkNode>,
+    tests: Vec<TestDefinition>,
 }
 
 struct Reader<'t, 'a> {
@@ -581,6 +591,7 @@ impl<'t> Reader<'t, '_> {
             sources,
             mut transforms,
             mut sinks,
+            tests,
         } = nodes;
         let inputs = match outputs::resolve(&self.joints) {
             Ok(inputs) => inputs,
@@ -602,6 +613,10 @@ impl<'t> Reader<'t, '_> {
         }
         let mismatches = self.observability.connect(&self.joints, &inputs);
         self.problems.extend(mismatches);
+        for test in &tests {
+            self.problems
+                .extend(test.check_targets(|name| outputs::exists(&self.joints, name)));
+        }
         if !self.problems.is_empty() {
             return Err(self.problems);
         }
@@ -630,6 +645,7 @@ impl<'t> Reader<'t, '_> {
             transforms,
             sinks,
             observability: self.observability,
+            tests,
         };
         Ok((config, warnings))
     }

@@ -13,6 +13,7 @@ mod nearest;
 mod outputs;
 mod problem;
 mod tree;
+mod unit_test;
 mod vector_options;
 mod yaml;
 
@@ -35,6 +36,7 @@ pub(crate) use interpolate::Hidden;
 pub(crate) use metrics::Observability;
 pub(crate) use outputs::{NOTICES, OutputId, UNMATCHED, source_ports};
 pub(crate) use problem::{ConfigErrors, Problem, Warnings};
+pub(crate) use unit_test::{InputEvent, TestDefinition, TestInput};
 
 /// Files longer than this are not read: a configuration or a program is never that long.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
@@ -54,6 +56,8 @@ pub(crate) struct Config {
     pub(crate) sinks: Vec<SinkNode>,
     /// What shows how the process is.
     pub(crate) observability: Observability,
+    /// Its unit tests; a run does not look at them.
+    pub(crate) tests: Vec<TestDefinition>,
 }
 
 /// A source of type `nomad_events`.

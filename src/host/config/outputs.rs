@@ -84,6 +84,14 @@ impl Joint {
     }
 }
 
+/// Whether there is an output of this name. One of a component that could not be read may be there.
+pub(super) fn exists(joints: &[Joint], name: &str) -> bool {
+    joints.iter().any(|joint| match joint.ports {
+        Some(_) => joint.outputs().any(|output| output.to_string() == name),
+        None => name.split('.').next() == Some(&joint.id),
+    })
+}
+
 /// Turns the inputs of every transform and sink into outputs. The result is in the order of `joints`.
 ///
 /// # Errors

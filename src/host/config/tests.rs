@@ -158,12 +158,12 @@ fn wrong_configurations_are_refused_with_place_and_remedy() {
         (
             "what Vector has at the top",
             format!(
-                "data_dir = \"/x\"\n{SOURCE}{SINK}[api]\nenabled = true\n[[tests]]\nname = \"a\"\n"
+                "data_dir = \"/x\"\n{SOURCE}{SINK}[api]\nenabled = true\n[[enrichment_tables]]\n"
             ),
             &[
                 "t.toml:1: `data_dir`: Vector has it, this program does not; remove it, or run this file with `nomad-vector`",
                 "t.toml:7: `api`: Vector has it",
-                "t.toml:9: `tests`: Vector has it",
+                "t.toml:9: `enrichment_tables`: Vector has it",
             ],
         ),
         (

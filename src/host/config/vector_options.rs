@@ -31,6 +31,7 @@ const TOP: &[&str] = &[
 const COMMON: &[(&str, &[&str])] = &[
     ("source", &["graph", "proxy"]),
     ("transform", &["graph"]),
+    ("test", &["metric"]),
     (
         "sink",
         &["buffer", "graph", "healthcheck", "healthcheck_uri", "proxy"],
@@ -266,6 +267,8 @@ pub(super) fn option(kind: &str, component_type: &str, path: &[&str], name: &str
         [] => listed(COMMON, kind) || listed(OF_TYPE, component_type),
         ["encoding"] if kind == "sink" => ENCODING.contains(&name),
         [.., "type"] if kind == "transform" => CONDITIONS.contains(&name),
+        ["input", ..] | ["inputs"] if kind == "test" => name == "metric",
+        ["outputs"] if kind == "test" => CONDITIONS.contains(&name),
         _ => false,
     }
 }

@@ -60,6 +60,19 @@ impl Condition {
         metrics.program_failed(&failure, false);
         false
     }
+
+    /// Asks the program for a unit test.
+    ///
+    /// # Errors
+    ///
+    /// Why the event does not meet the condition, in Vector's words. May quote values of the event.
+    pub(crate) fn explain(&self, runtime: &mut Runtime, event: &LogEvent) -> Result<(), String> {
+        match self.0.run_explained(runtime, &mut Borrowed(event))? {
+            Value::Boolean(true) => Ok(()),
+            // The compiler has made sure that it is a boolean.
+            _ => Err("source execution resolved to false".to_owned()),
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for ConditionText {

@@ -12,7 +12,7 @@ use vrl::compiler::state::ExternalEnv;
 use vrl::compiler::{
     CompilationResult, CompileConfig, ExpressionError, Program, Target, TimeZone, TypeState,
 };
-use vrl::diagnostic::{DiagnosticList, Formatter};
+use vrl::diagnostic::{Diagnostic, DiagnosticList, DiagnosticMessage, Formatter};
 use vrl::path::OwnedTargetPath;
 use vrl::value::Value;
 
@@ -175,6 +175,30 @@ impl Compiled {
         result.map_err(|reason| match reason {
             Terminate::Abort(_) => Stopped::Aborted,
             Terminate::Error(error) => Stopped::Failed(self.locate(&error)),
+        })
+    }
+
+    /// The same for whoever wrote the event too, as in a unit test: why it stopped, with the line of the program that it is
+    /// about. This may quote values of the event.
+    ///
+    /// # Errors
+    ///
+    /// The rendered reason.
+    pub(crate) fn run_explained(
+        &self,
+        runtime: &mut Runtime,
+        target: &mut dyn Target,
+    ) -> Result<Value, String> {
+        let result = runtime.resolve(target, &self.program, &TimeZone::default());
+        runtime.clear();
+        result.map_err(|reason| {
+            let (how, error) = match reason {
+                Terminate::Abort(error) => ("aborted", error),
+                Terminate::Error(error) => ("failed", error),
+            };
+            let message: Box<dyn DiagnosticMessage> = Box::new(error);
+            let rendered = Formatter::new(&self.text, Diagnostic::from(message)).to_string();
+            format!("source execution {how}: {}", rendered.trim())
         })
     }
 

@@ -4,7 +4,7 @@ use super::{finished, nomad_events};
 
 #[tokio::test]
 async fn every_help_text_is_as_it_was() {
-    for command in ["", "run", "validate", "tail", "demo"] {
+    for command in ["", "run", "validate", "test", "graph", "tail", "demo"] {
         let arguments: Vec<&str> = [command, "--help"]
             .into_iter()
             .filter(|argument| !argument.is_empty())
@@ -39,7 +39,24 @@ async fn wrong_arguments_end_with_2_and_say_what_is_right() {
             "unexpected argument 'b.toml'",
         ),
         (&["validate"], "<FILE>"),
-        (&["tail", "--since", "5m"], "unexpected argument '--since'"),
+        (&["test"], "Usage: nomad-events test <FILE>..."),
+        (&["graph"], "--config <FILE>"),
+        (
+            &["graph", "-c", "a.toml", "--format", "svg"],
+            "[possible values: dot, mermaid]",
+        ),
+        (&["tail", "--since", "yesterday"], "write it like 90s, 15m"),
+        (&["tail", "--since=-5m"], "write it like 90s, 15m"),
+        (
+            &["tail", "--new", "--index", "5"],
+            "cannot be used with '--index <INDEX>'",
+        ),
+        (&["tail", "--token", "t"], "--token-file"),
+        (&["--quiet", "--verbose", "demo"], "cannot be used with"),
+        (
+            &["demo", "--log-format", "xml"],
+            "[possible values: text, json]",
+        ),
     ] {
         let (code, output, errors) = finished(&mut nomad_events(arguments)).await;
         assert_eq!((code, &*output), (2, ""), "{arguments:?}");

@@ -2,12 +2,15 @@
 
 mod demo;
 mod faults;
+mod graph;
 mod help;
+mod log;
 mod metrics;
 mod run;
 mod same_lines;
 mod stop;
 mod tail;
+mod test;
 mod validate;
 mod wrong;
 

@@ -143,6 +143,17 @@ async fn nothing_disappears_in_an_idle_hour_and_the_silence_grows() {
 #[tokio::test(start_paused = true)]
 async fn two_sources_keep_apart_and_each_series_names_its_component_once() {
     let (first, _) = idle(whole(), SECOND).await;
+    for id in ["drop", "print", "push"] {
+        for name in [
+            "received_events",
+            "sent_events",
+            "discarded_events",
+            "errors",
+        ] {
+            let family = &first[&format!("vector_component_{name}_total")];
+            assert_eq!(family.sum(&[("component_id", id)]), 0.0, "{name} of {id}");
+        }
+    }
     let mut named = BTreeSet::new();
     for (name, family) in &first {
         for labels in family.series.keys() {

@@ -335,7 +335,8 @@ impl Topology {
         }
         // The senders kept here are dropped, so a sink ends when the pipelines have let go of theirs.
         for ((built, (_, receiver)), alive) in self.sinks.into_iter().zip(channels).zip(alive) {
-            let running = built.sink.run(receiver);
+            let scope = registry.component("sink", &built.id, built.component_type);
+            let running = scope.within(|| built.sink.run(receiver));
             let alive = Arc::downgrade(&alive);
             let task = tasks.set.spawn(async move {
                 running.await;

@@ -29,7 +29,7 @@ pub struct Value {
 }
 
 impl Family {
-    /// The sum of the series that have all of these labels.
+    /// The sum of the series that have all of these labels; not a number if there is none, so that it equals nothing.
     #[must_use]
     pub fn sum(&self, labels: &[(&str, &str)]) -> f64 {
         let has = |series: &BTreeMap<String, String>| {
@@ -41,7 +41,8 @@ impl Family {
             .iter()
             .filter(|(series, _)| has(series))
             .map(|(_, value)| value.value)
-            .sum()
+            .reduce(|sum, value| sum + value)
+            .unwrap_or(f64::NAN)
     }
 }
 

@@ -130,7 +130,7 @@ fn wrong_configurations_are_refused_with_place_and_remedy() {
             "source of Vector",
             format!("[sources.x]\ntype = \"http_server\"\n{SINK}"),
             &[
-                "t.toml:1: source \"x\": type `http_server`: Vector has it, this program has only `nomad_events`; run this file with `nomad-vector`",
+                "t.toml:1: source \"x\": type `http_server`: Vector has it, this program has only `internal_metrics`, `nomad_events`; run this file with `nomad-vector`",
             ],
         ),
         (
@@ -158,11 +158,11 @@ fn wrong_configurations_are_refused_with_place_and_remedy() {
         (
             "what Vector has at the top",
             format!(
-                "data_dir = \"/x\"\n{SOURCE}{SINK}[api]\nenabled = true\n[[enrichment_tables]]\n"
+                "data_dir = \"/x\"\n{SOURCE}{SINK}[schema]\nlog_namespace = true\n[[enrichment_tables]]\n"
             ),
             &[
                 "t.toml:1: `data_dir`: Vector has it, this program does not; remove it, or run this file with `nomad-vector`",
-                "t.toml:7: `api`: Vector has it",
+                "t.toml:7: `schema`: Vector has it",
                 "t.toml:9: `enrichment_tables`: Vector has it",
             ],
         ),

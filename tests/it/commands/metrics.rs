@@ -290,6 +290,8 @@ async fn health_is_well_until_the_stop_and_nothing_else_is_told() {
         (200, r#"{"ok":true}"#.to_owned())
     );
     assert_eq!(get(&at, "/graphql").await.0, 404);
+    // The notices are the first push.
+    loki.wait_for_pushes(1, PATIENCE).await.unwrap();
     nomad.append_batch(&job(5, "web")).unwrap();
     loki.wait_for_pushes(2, PATIENCE).await.unwrap();
 
@@ -312,15 +314,14 @@ async fn health_is_well_until_the_stop_and_nothing_else_is_told() {
 
 #[tokio::test]
 async fn an_address_in_use_ends_the_start_with_78_and_a_remedy() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = taken.local_addr().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap();
     let place = Place::new();
     let config = with_metrics(&place, "", "");
     let text = fs::read_to_string(place.0.path().join(&config)).unwrap();
     let text = text.replacen("127.0.0.1:0", &taken.to_string(), 1);
     let config = place.file("taken.toml", &text);
     let folder = place.0.path().to_owned();
-    let listens = std::net::TcpListener::bind(taken).unwrap();
     let mut command = nomad_events(&["run", "--config", &config]);
     let (code, _, errors) = finished(command.current_dir(&folder)).await;
     assert_eq!(code, 78, "{errors}");
@@ -332,5 +333,4 @@ async fn an_address_in_use_ends_the_start_with_78_and_a_remedy() {
     let mut command = nomad_events(&["validate", &config]);
     let (code, output, _) = finished(command.current_dir(&folder)).await;
     assert_eq!((code, output), (0, "taken.toml: valid\n".to_owned()));
-    drop(listens);
 }

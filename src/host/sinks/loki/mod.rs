@@ -54,7 +54,9 @@ struct LokiSink<T> {
 
 impl<T: Transport> Sink for LokiSink<T> {
     fn run(self: Box<Self>, input: Receiver) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(async move { Running::start(*self).follow(input).await })
+        // Started here, so that its metrics are there before the first event.
+        let running = Running::start(*self);
+        Box::pin(running.follow(input))
     }
 }
 

@@ -30,7 +30,7 @@ fn build(text: &str) -> Topology {
 }
 
 /// Two sources without a Nomad, and one component of each type.
-fn whole() -> Topology {
+fn whole(interval: Duration) -> Topology {
     let source = |id: &str| {
         format!("[sources.{id}]\ntype = \"nomad_events\"\nendpoints = [\"http://127.0.0.1:1\"]\n")
     };
@@ -61,7 +61,12 @@ fn whole() -> Topology {
         type = "blackhole"
         inputs = ["split._unmatched"]
     "#;
-    build(&format!("{}{}{rest}{EXPORTER}", source("a"), source("b")))
+    let interval = format!(
+        "\"internal_metrics\"\nscrape_interval_secs = {}",
+        interval.as_secs()
+    );
+    let exporter = EXPORTER.replace("\"internal_metrics\"", &interval);
+    build(&format!("{}{}{rest}{exporter}", source("a"), source("b")))
 }
 
 fn table() -> impl Iterator<Item = Metric> {
@@ -97,7 +102,7 @@ fn series(scrape: &Scrape) -> BTreeSet<String> {
 
 #[tokio::test(start_paused = true)]
 async fn the_table_and_the_first_scrape_have_the_same_metrics() {
-    let (first, _) = idle(whole(), SECOND).await;
+    let (first, _) = idle(whole(SECOND), SECOND).await;
     let shown: BTreeSet<String> = first.keys().cloned().collect();
     let listed: BTreeSet<String> = table().map(|m| format!("vector_{}", m.name)).collect();
     assert_eq!(shown, listed);
@@ -122,15 +127,15 @@ async fn the_table_and_the_first_scrape_have_the_same_metrics() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_disappears_in_an_idle_hour_and_the_silence_grows() {
-    let (first, last) = idle(whole(), HOUR).await;
+    let (first, last) = idle(whole(20 * SECOND), HOUR).await;
     assert!(series(&first).len() > 100);
     assert_eq!(series(&first), series(&last));
     for (name, at_least) in [
         (
             "vector_nomad_events_seconds_since_last_line",
-            HOUR.as_secs_f64() - 2.0,
+            HOUR.as_secs_f64() - 25.0,
         ),
-        ("vector_uptime_seconds", HOUR.as_secs_f64() - 2.0),
+        ("vector_uptime_seconds", HOUR.as_secs_f64() - 25.0),
     ] {
         for value in last[name].series.values() {
             assert!(value.value >= at_least, "{name} {value:?}");
@@ -142,7 +147,18 @@ async fn nothing_disappears_in_an_idle_hour_and_the_silence_grows() {
 
 #[tokio::test(start_paused = true)]
 async fn two_sources_keep_apart_and_each_series_names_its_component_once() {
-    let (first, _) = idle(whole(), SECOND).await;
+    let (first, _) = idle(whole(SECOND), SECOND).await;
+    for id in ["drop", "print", "push"] {
+        for name in [
+            "received_events",
+            "sent_events",
+            "discarded_events",
+            "errors",
+        ] {
+            let family = &first[&format!("vector_component_{name}_total")];
+            assert_eq!(family.sum(&[("component_id", id)]), 0.0, "{name} of {id}");
+        }
+    }
     let mut named = BTreeSet::new();
     for (name, family) in &first {
         for labels in family.series.keys() {

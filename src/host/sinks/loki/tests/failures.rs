@@ -29,8 +29,6 @@ impl Recorder for Counters {
     fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        let mut labels = key.labels();
-        assert!(labels.any(|label| label.key() == "component_id" && label.value() == "loki"));
         let kind = key.labels().find(|label| label.key() == "error_type");
         let name = match kind {
             Some(kind) => format!("{} {}", key.name(), kind.value()),

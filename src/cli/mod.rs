@@ -3,6 +3,7 @@
 mod args;
 mod demo;
 mod exit;
+mod panics;
 mod run;
 mod shipped;
 mod signal;
@@ -28,6 +29,7 @@ pub fn main() -> ExitCode {
     // Ends the process with code 2 when the arguments cannot be read.
     let args = Args::parse();
     start_log(args.default_level());
+    panics::hide_values();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

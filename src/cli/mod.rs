@@ -4,6 +4,7 @@ mod args;
 mod demo;
 mod exit;
 mod graph;
+mod panics;
 mod run;
 mod shipped;
 mod signal;
@@ -30,6 +31,7 @@ pub fn main() -> ExitCode {
     // Ends the process with code 2 when the arguments cannot be read.
     let args = Args::parse();
     start_log(args.default_level(), args.log_format);
+    panics::hide_values();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -2,6 +2,7 @@
 
 mod demo;
 mod faults;
+mod flood;
 mod help;
 mod run;
 mod same_lines;

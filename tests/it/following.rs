@@ -1,6 +1,8 @@
 //! The engine against the fake Nomad, over real sockets: what is new comes once, and what may be missing is said.
 
 pub(crate) mod follower;
+mod scripts;
+mod stops;
 
 use std::time::Duration;
 

@@ -2,6 +2,7 @@
 
 mod demo;
 mod faults;
+mod flood;
 mod graph;
 mod help;
 mod log;

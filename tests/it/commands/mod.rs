@@ -3,6 +3,7 @@
 mod demo;
 mod faults;
 mod help;
+mod options;
 mod run;
 mod same_lines;
 mod stop;

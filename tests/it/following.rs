@@ -6,6 +6,7 @@ mod stops;
 
 use std::time::Duration;
 
+use nomad_events::testing::eventually;
 use nomad_events::testing::nomad::{
     BatchText, EventText, FakeNomad, Fault, Point, Script, Version,
 };
@@ -186,6 +187,27 @@ async fn a_token_file_is_read_again_at_every_connect() {
     fake.append_batch(&job(6, "b")).unwrap();
     follower.until_events(2).await;
     assert!(!format!("{:?}", follower.seen()).contains("-token"));
+}
+
+#[tokio::test]
+async fn attempts_are_no_further_apart_than_the_backoff_says() {
+    let fake = FakeNomad::builder()
+        .token("other")
+        .eof_delay(Duration::from_millis(10))
+        .start()
+        .await
+        .unwrap();
+    let follower = Follower::of(&fake, r#"{"token": "wrong", "backoff_max_secs": 1}"#);
+    // Eight pauses of at most a second; without the option they are a minute together, and more than 30 s nearly always.
+    let attempts = eventually(Duration::from_secs(15), || {
+        let requests = fake.requests();
+        let streams = requests
+            .iter()
+            .filter(|request| request.path == "/v1/event/stream");
+        streams.count() > 8
+    });
+    assert!(attempts.await.is_ok(), "{}", fake.requests().len());
+    drop(follower);
 }
 
 /// Lets go whoever waits for a pipe, or the runtime would wait for him at its end.

@@ -226,9 +226,9 @@ fn wrong_configurations_are_refused_with_place_and_remedy() {
                  [transforms.c]\ntype = \"remap\"\ninputs = [\"nomad\"]\nfile = \"vrl/gone.vrl\"\n"
             ),
             &[
-                "t.toml:6: transform \"a\": `source` and `file` are both set; keep one of them",
+                "t.toml:10: transform \"a\": `source` and `file` are both set; keep one of them",
                 "t.toml:11: transform \"b\": there is no program; set `source`, or `file`",
-                "t.toml:14: transform \"c\": option `file`: cannot read vrl/gone.vrl: entity not found; a relative path starts from the working directory",
+                "t.toml:17: transform \"c\": option `file`: cannot read vrl/gone.vrl: entity not found; a relative path starts from the working directory",
             ],
         ),
         (

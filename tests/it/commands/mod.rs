@@ -7,6 +7,7 @@ mod graph;
 mod help;
 mod log;
 mod metrics;
+mod options;
 mod run;
 mod same_lines;
 mod stop;

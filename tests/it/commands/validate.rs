@@ -21,16 +21,12 @@ fn with(rest: &str) -> String {
 
 #[tokio::test]
 async fn the_shipped_configurations_are_valid() {
-    let mut command = nomad_events(&["validate", "config/vector.toml", "config/talk.toml"]);
-    let (code, output, errors) = finished(command.current_dir(root())).await;
-    assert_eq!(
-        (code, &*output, &*errors),
-        (
-            0,
-            "config/vector.toml: valid\nconfig/talk.toml: valid\n",
-            ""
-        )
-    );
+    for file in ["config/vector.toml", "config/talk.toml"] {
+        let mut command = nomad_events(&["validate", file]);
+        let (code, output, errors) = finished(command.current_dir(root())).await;
+        let valid = format!("{file}: valid\n");
+        assert_eq!((code, &*output, &*errors), (0, &*valid, ""));
+    }
 }
 
 #[tokio::test]
@@ -48,7 +44,7 @@ async fn each_mistake_is_shown_with_its_place_and_what_to_do() {
         (
             "some.yaml",
             "sources: {}",
-            &["some.yaml: ", "TOML", "nomad-vector"][..],
+            &["some.yaml: ", "there is no source"][..],
         ),
         (
             "option.toml",
@@ -103,19 +99,121 @@ async fn a_program_in_a_file_is_shown_with_the_line_of_the_file() {
 }
 
 #[tokio::test]
-async fn several_files_are_each_checked() {
+async fn several_files_are_one_configuration_in_any_form() {
     let place = Place::new();
-    let files = ["nowhere.toml", "config/vector.toml"];
-    let (code, output, _) = finished(&mut validate(&place, &files)).await;
+    place.file("source.toml", &with(""));
+    let sink = "sinks: {out: {type: blackhole, inputs: [nomad]}}\n";
+    place.file("sink.yaml", sink);
+    place.file("sink.txt", sink);
+    place.file(
+        "more.json",
+        r#"{"sinks": {"more": {"type": "blackhole", "inputs": ["nomad"]}}}"#,
+    );
+    for (arguments, expected) in [
+        (
+            &["source.toml", "sink.yaml"][..],
+            "sink.yaml, source.toml: valid\n",
+        ),
+        (
+            &["source.toml,sink.yaml", "more.json"],
+            "more.json, sink.yaml, source.toml: valid\n",
+        ),
+        (
+            &["source.toml", "--config-yaml", "sink.txt"],
+            "sink.txt, source.toml: valid\n",
+        ),
+        (
+            &["--config-toml", "source.toml", "--config-json", "more.json"],
+            "more.json, source.toml: valid\n",
+        ),
+    ] {
+        let (code, output, errors) = finished(&mut validate(&place, arguments)).await;
+        assert_eq!(
+            (code, &*output, &*errors),
+            (0, expected, ""),
+            "{arguments:?}"
+        );
+    }
+    for (arguments, expected) in [
+        (&["source.toml", "sink.txt"][..], "sink.txt:1:6: not TOML"),
+        (
+            &["source.toml", "nowhere.toml"],
+            "nowhere.toml: cannot read the file",
+        ),
+        (
+            &["more.json", "sink.yaml"],
+            "sink.yaml:1: sink \"out\": input \"nomad\" is no output",
+        ),
+    ] {
+        let (code, output, _) = finished(&mut validate(&place, arguments)).await;
+        assert_eq!(code, 78, "{output}");
+        assert!(output.contains(expected), "{arguments:?}: {output}");
+    }
+    let (code, _, errors) = finished(&mut validate(&place, &["--config-dir", "."])).await;
+    assert_eq!(code, 2);
+    assert!(errors.contains("give the files one by one"), "{errors}");
+}
+
+#[tokio::test]
+async fn a_configuration_in_yaml_runs() {
+    let nomad = FakeNomad::builder().start().await.unwrap();
+    let place = Place::new();
+    let text = "sources: {nomad: {type: nomad_events}}\n\
+                sinks: {out: {type: console, inputs: [nomad], encoding: {codec: json}}}\n";
+    let config = place.file("run.yaml", text);
+    let mut command = nomad_events(&["run", "--config", &config]);
+    command.env("NOMAD_ADDR", nomad.url());
+    let mut run = place.start(&mut command);
+    run.until_output(|output| output.contains("\"Type\":\"Connected\""))
+        .await;
+    assert_eq!(run.stop().await, 0);
+}
+
+#[tokio::test]
+async fn warnings_are_told_and_can_be_denied() {
+    let place = Place::new();
+    let text = with(
+        "idle_timeout_secs = 20\ntopics = [\"Jobs\"]\n[transforms.unused]\ntype = \"remap\"\ninputs = [\"nomad\"]\nsource = \".\"\n[sinks.out]\ntype = \"blackhole\"\ninputs = [\"nomad\"]\n",
+    );
+    place.file("warned.toml", &text);
+    let (code, output, _) = finished(&mut validate(&place, &["warned.toml"])).await;
+    assert_eq!(code, 0);
+    let parts = [
+        "source \"nomad\": option `topics`: no Nomad up to 2.0 has the topic \"Jobs\"",
+        "source \"nomad\": option `idle_timeout_secs`: Nomad sends a heartbeat every 30 s",
+        "Transform \"unused\" has no consumers",
+    ];
+    for part in parts {
+        assert!(
+            output.contains(&format!("warned.toml: warning: {part}")),
+            "{output}"
+        );
+    }
+    assert!(output.ends_with("\nwarned.toml: valid\n"), "{output}");
+    let denied = ["--deny-warnings", "warned.toml"];
+    let (code, output, _) = finished(&mut validate(&place, &denied)).await;
     assert_eq!(code, 78);
-    assert!(
-        output.starts_with("nowhere.toml: cannot read the file: "),
-        "{output}"
+    for part in parts {
+        assert!(
+            output.contains(&format!("warned.toml: error: {part}")),
+            "{output}"
+        );
+    }
+    assert!(!output.contains("valid"), "{output}");
+}
+
+#[tokio::test]
+async fn programs_are_compiled_unless_only_the_files_are_asked_for() {
+    let place = Place::new();
+    let text = with(
+        "[transforms.cut]\ntype = \"remap\"\ninputs = [\"nomad\"]\nsource = \"no program\"\n[sinks.out]\ntype = \"blackhole\"\ninputs = [\"cut\"]\n",
     );
-    assert!(
-        output.ends_with("\nconfig/vector.toml: valid\n"),
-        "{output}"
-    );
+    place.file("program.toml", &text);
+    let (code, output, _) = finished(&mut validate(&place, &["program.toml"])).await;
+    assert_eq!(code, 78, "{output}");
+    let files = ["--no-environment", "program.toml"];
+    let (code, output, _) = finished(&mut validate(&place, &files)).await;
+    assert_eq!((code, &*output), (0, "program.toml: valid\n"));
 }
 
 #[tokio::test]

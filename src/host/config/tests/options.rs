@@ -126,9 +126,7 @@ fn every_option_names_a_test_in_which_changing_it_changes_what_happens() {
                 .is_some_and(|rows| rows.contains_key(option))
             {
                 wrong.push(format!(
-                    "the option `{option}` of {owner} has no row. Write a test in which another value of it changes what the \
-                     program does (not only what the reader of the file says), then add to [{owner}] of {TABLE}: \
-                     \"{option}\" = \"name_of_the_test\""
+                    "no row: [{owner}] \"{option}\" = \"name_of_the_test\""
                 ));
             }
         }
@@ -150,7 +148,12 @@ fn every_option_names_a_test_in_which_changing_it_changes_what_happens() {
             }
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{}\n\nFor an option without a row: write a test in which another value of it changes what the program does (not only \
+         what the reader of files says), and add the row to {TABLE}, under the head in brackets.",
+        wrong.join("\n")
+    );
 }
 
 #[test]

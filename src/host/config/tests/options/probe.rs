@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer, MapAccess, SeqAccess,
-    Visitor, value::StringDeserializer,
+    DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+    value::StringDeserializer,
 };
 
 /// What no type has.
@@ -118,7 +118,7 @@ enum Found {
     /// It has taken everything.
     Nothing,
     /// Something else is wrong.
-    Other(String),
+    Other,
 }
 
 impl fmt::Display for Found {
@@ -130,8 +130,8 @@ impl fmt::Display for Found {
 impl std::error::Error for Found {}
 
 impl serde::de::Error for Found {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::Other(message.to_string())
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Self::Other
     }
 
     fn unknown_field(_: &str, expected: &'static [&'static str]) -> Self {
@@ -186,7 +186,7 @@ impl<'de> Deserializer<'de> for Given {
     ) -> Result<V::Value, Found> {
         match self {
             Self::Text(text) => visitor.visit_enum(Variant(text)),
-            other => Err(Found::custom(format!("no variant: {other:?}"))),
+            Self::Number | Self::Table(_) => Err(Found::Other),
         }
     }
 
@@ -261,11 +261,11 @@ impl<'de> serde::de::VariantAccess<'de> for Variant {
     }
 
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, _: S) -> Result<S::Value, Found> {
-        Err(Found::custom("a variant with a value"))
+        Err(Found::Other)
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, Found> {
-        Err(Found::custom("a variant with values"))
+        Err(Found::Other)
     }
 
     fn struct_variant<V: Visitor<'de>>(
@@ -273,6 +273,6 @@ impl<'de> serde::de::VariantAccess<'de> for Variant {
         _: &'static [&'static str],
         _: V,
     ) -> Result<V::Value, Found> {
-        Err(Found::custom("a variant with options"))
+        Err(Found::Other)
     }
 }

@@ -151,6 +151,11 @@ async fn fields_are_removed_as_in_vector() {
             vec![("c", "y"), ("m", "z")],
         ),
         (
+            "encoding.json.pretty = true\nencoding.only_fields = ['b']",
+            "{\n  \"b\": {\n    \"c\": \"y\"\n  }\n}",
+            vec![("c", "y"), ("m", "z")],
+        ),
+        (
             "encoding.except_fields = ['b']\nencoding.timestamp_format = 'unix'\nremove_timestamp = false",
             r#"{"a":"x","m":"z","timestamp":1700000000}"#,
             vec![("c", "y"), ("m", "z")],

@@ -228,3 +228,39 @@ async fn end_of_input_waits_for_what_is_under_way() {
     assert_eq!(sink.finish().await, all(Delivery::Delivered, 5));
     assert_eq!(loki.lines().len(), 4, "one of three was sent twice");
 }
+
+/// How long after its start a sink sends what failed with 503 so many times, by its options for waits in seconds.
+async fn sent_after(failures: usize, initial: u64, max: u64) -> Duration {
+    let loki = Scripted::replying(&vec![Reply::Status(503); failures], Reply::Fine);
+    let mut sink = Harness::start(loki.sink(&options(&format!(
+        "batch.max_events = 1\nrequest.retry_initial_backoff_secs = {initial}\nrequest.retry_max_duration_secs = {max}"
+    ))));
+    let start = Instant::now();
+    sink.send_numbered(0..1).await;
+    // Longer than all waits together, in the clock of the test.
+    tokio::time::sleep(Duration::from_secs(1000)).await;
+    assert_eq!(sink.finish().await, all(Delivery::Delivered, 1));
+    loki.times(start)[failures]
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_begin_and_end_where_the_options_say() {
+    // Waits are random below their bound: of twenty, one is in its upper half.
+    for (initial, bound) in [(1, 1), (20, 20)] {
+        let mut longest = Duration::ZERO;
+        for _ in 0..20 {
+            longest = longest.max(sent_after(1, initial, 20).await);
+        }
+        let bound = Duration::from_secs(bound);
+        assert!(
+            bound / 2 < longest && longest <= bound,
+            "{longest:?} of {bound:?}"
+        );
+    }
+    // And ten together are longer than a sixth of their bounds.
+    for max in [1, 20] {
+        let all = sent_after(10, 20, max).await;
+        let bound = Duration::from_secs(10 * max);
+        assert!(bound / 6 < all && all <= bound, "{all:?} of {bound:?}");
+    }
+}

@@ -18,7 +18,7 @@ use crate::testing::loki::{FakeLoki, Fault as LokiFault};
 use crate::testing::nomad::{BatchText, EventText, FakeNomad, Fault, Point, Script, Version};
 
 /// Events in a run.
-const CASES: usize = 250;
+const CASES: usize = 150;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What the server is shown, and quotes.
 const TOKEN: &str = "hunter2-token-of-nomad";
@@ -187,7 +187,9 @@ async fn run(cases: &[Case], token: &str) -> String {
         of_events.count()
     };
     let done = async {
-        let waited = eventually(PATIENCE, || arrived() >= cases.len());
+        let waited = eventually(PATIENCE, || {
+            loki.pushed() >= cases.len() && arrived() >= cases.len()
+        });
         assert!(waited.await.is_ok(), "{} events arrived", arrived());
     };
     let summary = topology.run(done).await;

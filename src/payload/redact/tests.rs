@@ -178,6 +178,21 @@ fn a_name_that_is_a_rule_elsewhere_opens_no_hole() {
     }
 }
 
+/// Found by planting secrets at random: below a task of such a name nothing was looked for any more.
+#[test]
+fn a_task_that_is_called_like_a_field_hides_no_network_plugin() {
+    for name in ["TaskStates", "Meta", "Job", "CNI", "Args"] {
+        for map in ["Tasks", "TaskResources", "ResourcesExhausted"] {
+            let args = |args: &str| {
+                format!(
+                    r#"{{"Allocation":{{"{map}":{{"{name}":{{"Networks":[{{"CNI":{{"Args":{{"key":"{args}"}}}}}}]}}}}}}}}"#
+                )
+            };
+            assert_eq!(redacted(&args("hunter2")), args("[REDACTED]"));
+        }
+    }
+}
+
 #[test]
 fn a_payload_that_is_no_object_is_masked_too() {
     assert_eq!(

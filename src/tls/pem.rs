@@ -215,8 +215,11 @@ fn private_key(
             .unwrap_or_default()
             .replace(ENCRYPTED, "PRIVATE KEY"),
     );
-    let der = PrivateKeyDer::from_pem_slice(part.expose_secret().as_bytes())
-        .map_err(|error| fail(format!("is broken PEM text ({error}); copy it again, whole")))?;
+    let der = PrivateKeyDer::from_pem_slice(part.expose_secret().as_bytes()).map_err(|error| {
+        fail(format!(
+            "is broken PEM text ({error}); copy it again, whole"
+        ))
+    })?;
     opened(der.secret_der(), pass)
         .map_err(|problem| TlsError::new("key_pass", format!("does not open {source}: {problem}")))
 }

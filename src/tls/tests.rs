@@ -382,6 +382,9 @@ fn a_directory_of_authorities_is_read_whole() {
         fs::write(folder.path().join(name), Authority::new(name).pem()).unwrap();
     }
     fs::write(folder.path().join("README"), "not a certificate").unwrap();
+    // An archive, and a key that the parser stumbles over.
+    fs::write(folder.path().join("client.p12"), [0x30, 0x82]).unwrap();
+    fs::write(folder.path().join("old.key"), CLIENT_KEY_OLD).unwrap();
     let options = |path: &std::path::Path| TlsOptions {
         ca_file: Some(PemSource::Directory(path.to_owned())),
         ..TlsOptions::default()

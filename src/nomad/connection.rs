@@ -23,7 +23,7 @@ use crate::tls::{self, Tls};
 /// How much of an error's text is kept.
 const MAX_SAID_BYTES: usize = 256;
 
-/// Longest head of an answer; also how much is read at once.
+/// Longest head of an answer, about: it is measured before a read, and one read may be as long again.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 /// What Go's servers answer to a plain request where they speak TLS.

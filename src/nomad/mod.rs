@@ -5,6 +5,8 @@
 
 mod connection;
 mod dial;
+#[cfg(test)]
+pub(crate) mod memory;
 mod mend;
 mod request;
 mod tables;

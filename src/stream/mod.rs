@@ -162,3 +162,6 @@ impl Drop for EndOnDrop {
         self.0.end();
     }
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests;

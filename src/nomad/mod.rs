@@ -6,6 +6,7 @@
 mod connection;
 mod dial;
 #[cfg(test)]
+#[cfg(feature = "testing")]
 pub(crate) mod memory;
 mod mend;
 mod request;

@@ -243,7 +243,7 @@ async fn a_socket_of_the_file_system_is_followed_with_a_token() {
     fake.append_batch(&job(1)).unwrap();
     let address = format!("unix://{}", path.display());
 
-    let mut follower = Follower::with_endpoints(&[address.clone()], "{}");
+    let mut follower = Follower::with_endpoints(std::slice::from_ref(&address), "{}");
     follower.until_notices("Disconnected", 1).await;
     let told = follower.notice("Disconnected");
     assert!(
@@ -253,7 +253,7 @@ async fn a_socket_of_the_file_system_is_followed_with_a_token() {
     assert!(told.contains(&format!("endpoint: {address:?}")), "{told}");
 
     let options = json!({"token": TOKEN}).to_string();
-    let mut follower = Follower::with_endpoints(&[address.clone()], &options);
+    let mut follower = Follower::with_endpoints(std::slice::from_ref(&address), &options);
     follower.until_events(1).await;
     let requests = fake.stream_requests();
     assert_eq!(requests.last().unwrap().header("host"), Some("127.0.0.1"));

@@ -19,7 +19,7 @@ use crate::envelope::{self, Envelope, EnvelopeError, Line};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, RaftIndex};
 use crate::frame::{Frame, Remainder, Splitter};
-use crate::nomad::{Client, Subscription, said};
+use crate::nomad::{Client, Dial, Subscription, said, with_sources};
 use crate::options::{Settings, StartAt};
 use crate::payload::time::{Dating, Received};
 use crate::position::proof::ProofKey;
@@ -70,7 +70,7 @@ impl Clock {
 }
 
 impl Driver {
-    pub(super) fn new(settings: Arc<Settings>, outbox: Arc<Outbox>) -> Self {
+    pub(super) fn new(settings: Arc<Settings>, outbox: Arc<Outbox>, dial: Arc<dyn Dial>) -> Self {
         let mut rng = StdRng::from_rng(&mut rand::rng());
         let rules = Rules {
             endpoints: settings.endpoints.len(),
@@ -78,7 +78,7 @@ impl Driver {
             proof_key: ProofKey::new(rng.random()),
         };
         Self {
-            client: Client::new(Arc::clone(&settings)),
+            client: Client::new(Arc::clone(&settings), dial),
             machine: Machine::new(rules, Mark::Nothing),
             dating: Dating::default(),
             liveness: Liveness::default(),
@@ -374,7 +374,10 @@ pub(super) async fn report_silence(outbox: Arc<Outbox>) {
 }
 
 fn broken(error: &hyper::Error) -> Error {
-    Error::new(ErrorKind::Broken, format!("the connection broke: {error}"))
+    Error::new(
+        ErrorKind::Broken,
+        format!("the connection broke: {}", with_sources(error)),
+    )
 }
 
 fn closed(remainder: Remainder) -> Error {

@@ -7,5 +7,6 @@ pub mod exposition;
 pub mod loki;
 pub mod nomad;
 pub mod recording;
+pub mod tls;
 
 pub use deadline::{DeadlinePassed, eventually};

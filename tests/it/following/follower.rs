@@ -159,12 +159,15 @@ impl Follower {
 
     /// The last notice of a type, as `Debug` prints it.
     pub(crate) fn notice(&self, kind: &str) -> String {
-        let notice = self
-            .notices
-            .iter()
-            .rev()
-            .find(|notice| notice.kind.name() == kind);
-        format!("{:?}", notice.unwrap())
+        self.last_notice(kind).unwrap()
+    }
+
+    /// The same, if there was one.
+    pub(crate) fn last_notice(&self, kind: &str) -> Option<String> {
+        let mut notices = self.notices.iter().rev();
+        notices
+            .find(|notice| notice.kind.name() == kind)
+            .map(|notice| format!("{notice:?}"))
     }
 
     /// What came, for messages.

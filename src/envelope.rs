@@ -3,16 +3,27 @@
 //! Pure. Depends on no order of keys: release builds of Nomad print the batch's index first, others last.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use serde::Deserialize;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::event::{Event, Origin, RaftIndex};
 use crate::frame::TooLong;
 use crate::payload::time::EventTime;
+
+/// The most events that a line may have.
+///
+/// An event takes a few hundred bytes beside its text, so a line of `{},{},...` would take a hundred times its length. Real
+/// events have 500 bytes and more: a line of 16 MiB holds half as many as this. No index has more proofs either.
+pub const MAX_EVENTS: usize = 65_536;
+
+/// The most filter keys that an event may have. Nomad sends three at most.
+pub const MAX_FILTER_KEYS: usize = 16;
 
 /// What a line says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,12 +81,26 @@ impl std::fmt::Debug for RawEvent {
     }
 }
 
-/// A line that is no batch of Nomad's. The message says where, never what.
+/// Why a line is not taken. The message says where, never what.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("not a line of Nomad's event stream (at byte {column} of {bytes})")]
-pub struct EnvelopeError {
-    column: usize,
-    bytes: usize,
+#[non_exhaustive]
+pub enum EnvelopeError {
+    /// It is no batch of Nomad's.
+    #[error("not a line of Nomad's event stream (at byte {column} of {bytes})")]
+    NotABatch {
+        /// Where that showed.
+        column: usize,
+        /// The length of the line.
+        bytes: usize,
+    },
+    /// It has more than [`MAX_EVENTS`] events, or an event with more than [`MAX_FILTER_KEYS`] filter keys.
+    #[error("more than {MAX_EVENTS} events, or {MAX_FILTER_KEYS} filter keys of one, in {bytes} bytes")]
+    TooManyEvents {
+        /// The index of the line, where it has a good one.
+        index: Option<RaftIndex>,
+        /// The length of the line.
+        bytes: usize,
+    },
 }
 
 #[derive(Deserialize)]
@@ -83,7 +108,7 @@ pub struct EnvelopeError {
 struct WireBatch<'a> {
     index: Option<u64>,
     #[serde(borrow)]
-    events: Option<Vec<WireEvent<'a>>>,
+    events: Option<Bounded<WireEvent<'a>, MAX_EVENTS>>,
 }
 
 #[derive(Deserialize)]
@@ -98,9 +123,52 @@ struct WireEvent<'a> {
     #[serde(borrow, default)]
     namespace: Cow<'a, str>,
     #[serde(borrow, default)]
-    filter_keys: Option<Vec<Cow<'a, str>>>,
+    filter_keys: Option<Bounded<Key<'a>, MAX_FILTER_KEYS>>,
     #[serde(borrow)]
     payload: Option<&'a RawValue>,
+}
+
+/// A string that is borrowed where it can be, also inside a list.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// A list of at most so many items. What a longer one holds is passed over and not kept, so that the rest of the line, and
+/// its index, can be read all the same.
+enum Bounded<T, const MAX: usize> {
+    List(Vec<T>),
+    TooLong,
+}
+
+impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Bounded<T, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Items<T, const MAX: usize>(std::marker::PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for Items<T, MAX> {
+            type Value = Bounded<T, MAX>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+                let mut list = Vec::new();
+                while list.len() < MAX {
+                    match items.next_element()? {
+                        Some(item) => list.push(item),
+                        None => return Ok(Bounded::List(list)),
+                    }
+                }
+                if items.next_element::<IgnoredAny>()?.is_none() {
+                    return Ok(Bounded::List(list));
+                }
+                drop(list);
+                while items.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Bounded::TooLong)
+            }
+        }
+        deserializer.deserialize_seq(Items(std::marker::PhantomData))
+    }
 }
 
 /// Reads the envelope of a line; strings and payloads become slices of it.
@@ -112,43 +180,62 @@ pub fn parse(line: &Bytes) -> Result<Line, EnvelopeError> {
     if line.as_ref() == b"{}" {
         return Ok(Line::Heartbeat);
     }
+    let bytes = line.len();
     // Checked once for the whole line, which is quicker than for each string in it.
-    let text = std::str::from_utf8(line).map_err(|error| EnvelopeError {
+    let text = std::str::from_utf8(line).map_err(|error| EnvelopeError::NotABatch {
         column: error.valid_up_to(),
-        bytes: line.len(),
+        bytes,
     })?;
-    let wire: WireBatch<'_> = serde_json::from_str(text).map_err(|error| EnvelopeError {
-        column: error.column(),
-        bytes: line.len(),
-    })?;
-    let Some(events) = wire.events.filter(|events| !events.is_empty()) else {
-        return Ok(Line::Heartbeat);
-    };
+    let wire: WireBatch<'_> =
+        serde_json::from_str(text).map_err(|error| EnvelopeError::NotABatch {
+            column: error.column(),
+            bytes,
+        })?;
     // Without an index an event has no place in the order, and nothing could be resumed or proved from it.
     let index = wire
         .index
         .map(RaftIndex)
-        .filter(|index| index.can_be_asked_for())
-        .ok_or(EnvelopeError {
-            column: line.len(),
-            bytes: line.len(),
-        })?;
-    let events = events
+        .filter(|index| index.can_be_asked_for());
+    let too_many = EnvelopeError::TooManyEvents { index, bytes };
+    let events = match wire.events {
+        Some(Bounded::TooLong) => return Err(too_many),
+        None => return Ok(Line::Heartbeat),
+        Some(Bounded::List(events)) if events.is_empty() => return Ok(Line::Heartbeat),
+        Some(Bounded::List(events)) => events,
+    };
+    let index = index.ok_or(EnvelopeError::NotABatch {
+        column: bytes,
+        bytes,
+    })?;
+    let events: Option<Vec<RawEvent>> = events
         .into_iter()
-        .map(|event| RawEvent {
-            topic: slice(line, event.topic),
-            event_type: slice(line, event.r#type),
-            key: slice(line, event.key),
-            namespace: slice(line, event.namespace),
-            filter_keys: event
-                .filter_keys
-                .map(|keys| keys.into_iter().map(|key| slice(line, key)).collect()),
-            payload: event.payload.map_or(Bytes::from_static(b"null"), |raw| {
-                line.slice_ref(raw.get().as_bytes())
-            }),
-        })
+        .map(|event| raw_event(line, event))
         .collect();
+    let events = events.ok_or(too_many)?;
     Ok(Line::Batch(Envelope { index, events }))
+}
+
+/// The event with slices of the line; `None` when it has too many filter keys.
+fn raw_event(line: &Bytes, event: WireEvent<'_>) -> Option<RawEvent> {
+    let filter_keys = match event.filter_keys {
+        None => None,
+        Some(Bounded::TooLong) => return None,
+        Some(Bounded::List(keys)) => Some(
+            keys.into_iter()
+                .map(|Key(key)| slice(line, key))
+                .collect(),
+        ),
+    };
+    Some(RawEvent {
+        topic: slice(line, event.topic),
+        event_type: slice(line, event.r#type),
+        key: slice(line, event.key),
+        namespace: slice(line, event.namespace),
+        filter_keys,
+        payload: event.payload.map_or(Bytes::from_static(b"null"), |raw| {
+            line.slice_ref(raw.get().as_bytes())
+        }),
+    })
 }
 
 /// A slice of the line where the text stands there unescaped, a copy otherwise.
@@ -241,6 +328,45 @@ mod tests {
                 Ok(Line::Heartbeat)
             );
         }
+    }
+
+    #[test]
+    fn a_line_of_countless_events_is_left_before_they_are_built() {
+        let line = |events: usize, head: &str, tail: &str| {
+            let events = vec!["{}"; events].join(",");
+            Bytes::from(format!(r#"{{{head}"Events":[{events}]{tail}}}"#))
+        };
+        for (head, tail) in [(r#""Index":7,"#, ""), ("", r#","Index":7"#)] {
+            let Ok(Line::Batch(most)) = parse(&line(MAX_EVENTS, head, tail)) else {
+                panic!("refused")
+            };
+            assert_eq!(most.events.len(), MAX_EVENTS);
+            let long = line(MAX_EVENTS + 1, head, tail);
+            assert_eq!(
+                parse(&long),
+                Err(EnvelopeError::TooManyEvents {
+                    index: Some(RaftIndex(7)),
+                    bytes: long.len()
+                })
+            );
+        }
+        let keys = |count: usize| {
+            let keys = vec![r#""""#; count].join(",");
+            Bytes::from(format!(
+                r#"{{"Index":7,"Events":[{{"FilterKeys":[{keys}],"Topic":"Job"}}]}}"#
+            ))
+        };
+        assert!(parse(&keys(MAX_FILTER_KEYS)).is_ok());
+        assert!(matches!(
+            parse(&keys(MAX_FILTER_KEYS + 1)),
+            Err(EnvelopeError::TooManyEvents { index: Some(RaftIndex(7)), .. })
+        ));
+        // What follows too many events is still to be JSON.
+        let broken = line(MAX_EVENTS + 1, "", ",").slice(..);
+        assert!(matches!(
+            parse(&broken),
+            Err(EnvelopeError::NotABatch { .. })
+        ));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub const INDEX: &str = "nomad_events_index";
 pub const EVENTS: &str = "nomad_events_events_total";
 /// Events that had been taken already and came again.
 pub const DUPLICATES: &str = "nomad_events_duplicates_total";
-/// Lines that were not taken, by the label `reason`: `too_long`, `not_json`.
+/// Lines that were not taken, by the label `reason`: `too_long`, `too_many_events`, `not_json`.
 pub const DISCARDED_LINES: &str = "nomad_events_discarded_lines_total";
 /// Streams that ended or did not come about, by the label `cause`.
 pub const DISCONNECTS: &str = "nomad_events_disconnects_total";
@@ -34,6 +34,7 @@ pub const QUEUED_BYTES: &str = "nomad_events_queued_bytes";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Discarded {
     TooLong,
+    TooManyEvents,
     NotJson,
 }
 
@@ -41,6 +42,7 @@ impl Discarded {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::TooLong => "too_long",
+            Self::TooManyEvents => "too_many_events",
             Self::NotJson => "not_json",
         }
     }
@@ -55,6 +57,7 @@ pub(crate) struct Telemetry {
     events: Counter,
     duplicates: Counter,
     too_long: Counter,
+    too_many_events: Counter,
     not_json: Counter,
     disconnects: Vec<(ErrorKind, Counter)>,
     gaps_unproven: Counter,
@@ -80,6 +83,7 @@ impl Telemetry {
             events: counter!(EVENTS),
             duplicates: counter!(DUPLICATES),
             too_long: counter!(DISCARDED_LINES, "reason" => Discarded::TooLong.as_str()),
+            too_many_events: counter!(DISCARDED_LINES, "reason" => Discarded::TooManyEvents.as_str()),
             not_json: counter!(DISCARDED_LINES, "reason" => Discarded::NotJson.as_str()),
             disconnects: ErrorKind::ALL
                 .iter()
@@ -126,11 +130,12 @@ impl Telemetry {
     pub(crate) fn line_discarded(&self, reason: Discarded, bytes: u64, index: Option<RaftIndex>) {
         match reason {
             Discarded::TooLong => self.too_long.increment(1),
+            Discarded::TooManyEvents => self.too_many_events.increment(1),
             Discarded::NotJson => self.not_json.increment(1),
         }
         let remedy = match reason {
             Discarded::TooLong => "raise `max_line_bytes`",
-            Discarded::NotJson => "report it with the version of Nomad",
+            Discarded::TooManyEvents | Discarded::NotJson => "report it with the version of Nomad",
         };
         error!(
             reason = reason.as_str(),

@@ -15,7 +15,7 @@ use super::machine::{Input, Machine, Output, Rules, backoff};
 use super::mark::Mark;
 use super::notice::{Connected, Disconnected, LineDiscarded, Notice, NoticeKind, Started};
 use super::outbox::Outbox;
-use crate::envelope::{self, Envelope, Line};
+use crate::envelope::{self, Envelope, EnvelopeError, Line};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, RaftIndex};
 use crate::frame::{Frame, Remainder, Splitter};
@@ -222,7 +222,12 @@ impl Driver {
                 let outputs = self.machine.step(self.clock.now(), Input::Line(line, text));
                 self.perform(outputs, bytes, received);
             }
-            Err(_) => self.discarded(Discarded::NotJson, text.len() as u64, None),
+            Err(EnvelopeError::TooManyEvents { index, bytes }) => {
+                self.discarded(Discarded::TooManyEvents, bytes as u64, index);
+            }
+            Err(EnvelopeError::NotABatch { bytes, .. }) => {
+                self.discarded(Discarded::NotJson, bytes as u64, None);
+            }
         }
     }
 

@@ -124,7 +124,7 @@ pub struct LineDiscarded {
     pub bytes: u64,
     /// Its index, where that could be read.
     pub index: Option<RaftIndex>,
-    /// Why, a word from a closed set: `too_long` or `not_json`.
+    /// Why, a word from a closed set: `too_long`, `too_many_events` or `not_json`.
     pub reason: &'static str,
 }
 

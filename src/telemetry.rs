@@ -62,6 +62,7 @@ pub(crate) struct Telemetry {
     disconnects: Vec<(ErrorKind, Counter)>,
     gaps_unproven: Counter,
     gaps_discarded: Counter,
+    gaps_namespace: Counter,
     rejected: Counter,
     queued_bytes: Gauge,
 }
@@ -91,6 +92,7 @@ impl Telemetry {
                 .collect(),
             gaps_unproven: counter!(GAPS, "cause" => "unproven"),
             gaps_discarded: counter!(GAPS, "cause" => "line_discarded"),
+            gaps_namespace: counter!(GAPS, "cause" => "namespace_added"),
             rejected: counter!(REJECTED_EVENTS),
             queued_bytes: gauge!(QUEUED_BYTES),
         }
@@ -101,12 +103,16 @@ impl Telemetry {
         info!(endpoint, index = resumed_at.0, "following the event stream");
     }
 
-    /// `news` is false for the same cause again, which is counted and not repeated in the log.
-    pub(crate) fn disconnected(&self, endpoint: &str, failure: &Error, news: bool) {
+    /// The stream is gone. Why may have to be asked first.
+    pub(crate) fn lost(&self) {
         self.connected.set(0.0);
+    }
+
+    /// So many ends of one cause. `news` is false for the same cause again, which is counted and not repeated in the log.
+    pub(crate) fn disconnected(&self, endpoint: &str, failure: &Error, times: u64, news: bool) {
         for (kind, counter) in &self.disconnects {
             if *kind == failure.kind() {
-                counter.increment(1);
+                counter.increment(times);
             }
         }
         if news {
@@ -114,15 +120,50 @@ impl Telemetry {
         }
     }
 
+    pub(crate) fn namespaces_added(&self, names: &[String]) {
+        info!(
+            namespaces = names.len(),
+            first = names.first(),
+            "new namespaces, subscribing again"
+        );
+    }
+
+    /// Said once per cause: the stream goes on without.
+    pub(crate) fn namespaces_not_listed(&self, failure: &Error) {
+        warn!(
+            cause = failure.kind().as_str(),
+            error = %failure,
+            "namespaces cannot be listed: events of a new one come from the next connect on"
+        );
+    }
+
+    /// Said once, until it exists.
+    pub(crate) fn no_such_namespace(&self, namespace: &str) {
+        warn!(
+            namespace,
+            "the namespace does not exist, or the token cannot see it: until it is made, only events without one come"
+        );
+    }
+
+    /// Said once, until there is one: heartbeats come as before, and nothing else.
+    pub(crate) fn no_leader(&self, endpoint: &str) {
+        warn!(
+            endpoint,
+            "the servers have no leader: nothing is written, so no events come"
+        );
+    }
+
     pub(crate) fn gap(&self, gap: &Gap) {
         match gap.cause {
             "line_discarded" => self.gaps_discarded.increment(1),
+            "namespace_added" => self.gaps_namespace.increment(1),
             _ => self.gaps_unproven.increment(1),
         }
         error!(
             from = gap.from.0,
             to = gap.to.map(|to| to.0),
             cause = gap.cause,
+            namespace = gap.namespace,
             "events may be missing"
         );
     }

@@ -25,9 +25,15 @@ const MAX_SAID_BYTES: usize = 256;
 pub(super) struct Connection {
     task: JoinHandle<()>,
     index: Option<RaftIndex>,
+    leader: Option<bool>,
 }
 
 impl Connection {
+    /// `X-Nomad-KnownLeader` of the answer.
+    pub(super) fn leader(&self) -> Option<bool> {
+        self.leader
+    }
+
     /// `X-Nomad-Index` of the answer.
     pub(super) fn index(&self) -> Option<RaftIndex> {
         self.index
@@ -71,7 +77,11 @@ pub(super) async fn send(
         }
         .in_current_span(),
     );
-    let mut connection = Connection { task, index: None };
+    let mut connection = Connection {
+        task,
+        index: None,
+        leader: None,
+    };
 
     let response = sender
         .send_request(request)
@@ -82,6 +92,10 @@ pub(super) async fn send(
         .get("X-Nomad-Index")
         .and_then(|value| value.to_str().ok()?.parse().ok())
         .map(RaftIndex);
+    connection.leader = response
+        .headers()
+        .get("X-Nomad-KnownLeader")
+        .and_then(|value| value.to_str().ok()?.parse().ok());
     let (head, body) = response.into_parts();
     Ok((head.status, body, connection))
 }

@@ -4,8 +4,12 @@
 //! ours to mend. No redirects are followed: the token would go with them.
 
 mod connection;
+mod diagnosis;
 mod mend;
+mod namespaces;
+mod probe;
 mod request;
+mod rights;
 mod tables;
 
 use std::sync::Arc;
@@ -20,6 +24,10 @@ use crate::error::{Error, ErrorKind};
 use crate::event::RaftIndex;
 use crate::options::{Settings, Token, check_token, endpoint_name};
 use connection::Connection;
+pub(crate) use diagnosis::diagnose;
+pub(crate) use namespaces::{MAX_NAMESPACES, Namespace, NamespaceList};
+pub(crate) use probe::Purpose;
+pub(crate) use rights::concerns_namespaces;
 
 /// Longest token file that is read.
 const MAX_TOKEN_FILE_BYTES: u64 = 16 * 1024;
@@ -70,7 +78,7 @@ impl Client {
                 _connection: connection,
             });
         }
-        Err(self.refusal(endpoint, status, body).await)
+        Err(self.refused(endpoint, "the event stream", status, body).await)
     }
 
     /// The newest index of the tables behind the subscribed topics: where `start_at = "latest"` begins.
@@ -83,7 +91,7 @@ impl Client {
         for target in tables::targets(&self.settings) {
             let (status, body, connection) = self.get(endpoint, &target.uri).await?;
             if status != StatusCode::OK {
-                return Err(self.refusal(endpoint, status, body).await);
+                return Err(self.refused(endpoint, target.name, status, body).await);
             }
             let index = connection.index().ok_or_else(|| {
                 Error::new(
@@ -169,22 +177,28 @@ impl Client {
         }
     }
 
-    /// What another status than 200 means. Nomad's error bodies are short plain text.
-    async fn refusal(&self, endpoint: usize, status: StatusCode, body: Incoming) -> Error {
+    async fn refused(
+        &self,
+        endpoint: usize,
+        what: &str,
+        status: StatusCode,
+        body: Incoming,
+    ) -> Error {
         let said = connection::short_text(body, self.settings.connect_timeout).await;
-        let kind = match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ErrorKind::Denied,
-            StatusCode::TOO_MANY_REQUESTS => ErrorKind::TooManyConnections,
-            _ => ErrorKind::Status,
-        };
-        let said = if said.is_empty() {
-            said
+        self.refusal(endpoint, what, status.as_u16(), &said)
+    }
+
+    /// What another status than 200 means. Nomad's error bodies are short plain text.
+    fn refusal(&self, endpoint: usize, what: &str, status: u16, said: &str) -> Error {
+        let path = what.split('?').next().unwrap_or_default();
+        let said_so = if said.is_empty() {
+            String::new()
         } else {
             format!(" {said:?}")
         };
         Error::new(
-            kind,
-            format!("{} answered {status}{said}", self.name(endpoint)),
+            diagnosis::kind_of(status, said),
+            format!("{} answered {status}{said_so} for {path}", self.name(endpoint)),
         )
     }
 }

@@ -4,22 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::BodyExt;
 use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::Instant;
 
+use super::agents::{Agents, Body};
+use super::inquiry::{Began, Explained, Inquiry};
 use super::liveness::Liveness;
 use super::machine::{Input, Machine, Output, Rules, backoff};
 use super::mark::Mark;
 use super::notice::{Connected, Disconnected, LineDiscarded, Notice, NoticeKind, Started};
 use super::outbox::Outbox;
+use super::watch::NamespaceWatch;
 use crate::envelope::{self, Envelope, EnvelopeError, Line};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, RaftIndex};
 use crate::frame::{Frame, Remainder, Splitter};
-use crate::nomad::{Client, Subscription};
+use crate::nomad::{NamespaceList, Purpose, concerns_namespaces};
 use crate::options::{Settings, StartAt};
 use crate::payload::time::{Dating, Received};
 use crate::position::proof::ProofKey;
@@ -29,10 +31,10 @@ use crate::telemetry::Discarded;
 const LINE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Follows the stream, for ever.
-pub(super) struct Driver {
+pub(super) struct Driver<A> {
     settings: Arc<Settings>,
     outbox: Arc<Outbox>,
-    client: Client,
+    agents: Arc<A>,
     machine: Machine,
     dating: Dating,
     liveness: Liveness,
@@ -40,8 +42,19 @@ pub(super) struct Driver {
     rng: StdRng,
     /// The connection that the machine asked for.
     next: Option<Connect>,
-    /// The cause that was told last, and has not been mended since.
-    told: Option<ErrorKind>,
+    /// Of each address, the cause that was told last and has not been mended since.
+    told: Vec<Option<Error>>,
+    inquiry: Inquiry,
+    watch: NamespaceWatch,
+    said_of_namespaces: SaidOfNamespaces,
+}
+
+/// What was said of the list of namespaces, and still holds.
+#[derive(Default)]
+struct SaidOfNamespaces {
+    not_listed: Option<ErrorKind>,
+    no_leader: bool,
+    missing: bool,
 }
 
 struct Connect {
@@ -66,8 +79,8 @@ impl Clock {
     }
 }
 
-impl Driver {
-    pub(super) fn new(settings: Arc<Settings>, outbox: Arc<Outbox>) -> Self {
+impl<A: Agents> Driver<A> {
+    pub(super) fn new(settings: Arc<Settings>, agents: A, outbox: Arc<Outbox>) -> Self {
         let mut rng = StdRng::from_rng(&mut rand::rng());
         let rules = Rules {
             endpoints: settings.endpoints.len(),
@@ -75,7 +88,7 @@ impl Driver {
             proof_key: ProofKey::new(rng.random()),
         };
         Self {
-            client: Client::new(Arc::clone(&settings)),
+            agents: Arc::new(agents),
             machine: Machine::new(rules, Mark::Nothing),
             dating: Dating::default(),
             liveness: Liveness::default(),
@@ -85,7 +98,10 @@ impl Driver {
             },
             rng,
             next: None,
-            told: None,
+            told: vec![None; settings.endpoints.len()],
+            inquiry: Inquiry::default(),
+            watch: NamespaceWatch::default(),
+            said_of_namespaces: SaidOfNamespaces::default(),
             settings,
             outbox,
         }
@@ -114,12 +130,53 @@ impl Driver {
         self.step(Input::Begin, 0);
         while let Some(connect) = self.next.take() {
             self.pause(connect.pause).await;
-            match self.client.subscribe(connect.endpoint, connect.index).await {
-                Ok(subscription) => {
-                    self.step(Input::Accepted, 0);
-                    self.read(subscription).await;
+            self.follow(connect).await;
+        }
+    }
+
+    /// Subscribes, and reads until the subscription ends or the machine wants another one.
+    async fn follow(&mut self, connect: Connect) {
+        let Connect {
+            endpoint, index, ..
+        } = connect;
+        // Read before the subscription begins: what is listed later, and not here, it does not cover.
+        if self.follows_all_namespaces() {
+            let agents = Arc::clone(&self.agents);
+            let list = async move { agents.namespaces(endpoint).await };
+            match self.meanwhile(list).await {
+                Ok(list) => {
+                    self.listed(endpoint, list);
+                    let pause = self.refresh_pause();
+                    self.watch.wait(pause);
                 }
-                Err(error) => self.step(Input::Ended(error), 0),
+                // What cannot be connected to is not tried twice.
+                Err(error) if error.kind() == ErrorKind::Connect => {
+                    return self.step(Input::Ended(error), 0);
+                }
+                Err(_) => self.watch.wait(Duration::ZERO),
+            }
+        } else if concerns_namespaces(&self.settings) {
+            self.watch.wait(Duration::ZERO);
+        }
+        let agents = Arc::clone(&self.agents);
+        let subscribing = async move { agents.subscribe(endpoint, index).await };
+        match self.meanwhile(subscribing).await {
+            Ok(body) => {
+                self.step(Input::Accepted, 0);
+                self.read(endpoint, body).await;
+            }
+            Err(error) => self.step(Input::Ended(error), 0),
+        }
+    }
+
+    /// Waits for something, and tells what an inquiry has found in the meantime.
+    async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                explained = self.inquiry.explained() => self.explained(explained),
             }
         }
     }
@@ -133,10 +190,12 @@ impl Driver {
         let mut failures = 0;
         loop {
             let endpoint = failures as usize % self.settings.endpoints.len();
-            match self.client.latest_index(endpoint).await {
+            let agents = Arc::clone(&self.agents);
+            let latest = async move { agents.latest_index(endpoint).await };
+            match self.meanwhile(latest).await {
                 Ok(index) => return Mark::After(index),
                 Err(error) => {
-                    self.disconnected(endpoint, &error);
+                    self.disconnected(endpoint, error, Purpose::Latest);
                     failures += 1;
                     self.pause(backoff(failures, self.settings.backoff_max))
                         .await;
@@ -148,11 +207,22 @@ impl Driver {
     /// Full jitter: many sources that lost one server do not come back at one moment.
     async fn pause(&mut self, longest: Duration) {
         let pause = longest.mul_f64(self.rng.random_range(0.0..=1.0));
-        tokio::time::sleep(pause).await;
+        self.meanwhile(tokio::time::sleep(pause)).await;
+    }
+
+    /// The refresh interval, give or take a tenth.
+    fn refresh_pause(&mut self) -> Duration {
+        self.settings
+            .namespace_refresh
+            .mul_f64(self.rng.random_range(0.9..=1.1))
+    }
+
+    fn follows_all_namespaces(&self) -> bool {
+        self.settings.namespace == "*" && concerns_namespaces(&self.settings)
     }
 
     /// Reads a subscription until it ends, or the machine wants another one.
-    async fn read(&mut self, mut subscription: Subscription) {
+    async fn read(&mut self, endpoint: usize, mut body: A::Body) {
         let mut splitter = Splitter::new(self.settings.max_line_bytes);
         self.liveness.not_reading();
         let mut last_byte = self.clock.now();
@@ -163,16 +233,12 @@ impl Driver {
             tokio::select! {
                 // What has come is looked at before a deadline is.
                 biased;
-                frame = subscription.body.frame() => {
-                    let data = match frame {
-                        Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
-                        Some(Err(error)) => {
-                            self.step(Input::Ended(broken(&error)), 0);
-                            return;
-                        }
+                data = body.next() => {
+                    let data = match data {
+                        Some(Ok(data)) => data,
+                        Some(Err(error)) => return self.step(Input::Ended(error), 0),
                         None => {
-                            self.step(Input::Ended(closed(splitter.finish())), 0);
-                            return;
+                            return self.step(Input::Ended(closed(splitter.finish())), 0);
                         }
                     };
                     last_byte = self.clock.now();
@@ -193,6 +259,15 @@ impl Driver {
                 }
                 () = tokio::time::sleep_until(self.clock.instant(deadline.unwrap_or(Duration::MAX / 4))), if deadline.is_some() => {
                     self.step(Input::Deadline, 0);
+                }
+                explained = self.inquiry.explained() => self.explained(explained),
+                list = self.watch.next(&self.agents, endpoint) => {
+                    let pause = self.refresh_pause();
+                    self.watch.wait(pause);
+                    match list {
+                        Ok(list) => self.listed(endpoint, list),
+                        Err(error) => self.not_listed(&error),
+                    }
                 }
                 () = tokio::time::sleep_until(self.clock.instant(dead_at)) => {
                     let silent = self.clock.now().saturating_sub(last_line).as_secs();
@@ -284,8 +359,13 @@ impl Driver {
                     endpoint,
                     resumed_at,
                 } => {
-                    let endpoint = self.client.name(endpoint);
-                    self.told = None;
+                    if let Some(overtaken) = self.inquiry.overtaken(endpoint) {
+                        self.explained(overtaken);
+                    }
+                    if let Some(told) = self.told.get_mut(endpoint) {
+                        *told = None;
+                    }
+                    let endpoint = self.agents.name(endpoint);
                     self.outbox.note_connected();
                     self.outbox.telemetry.connected(&endpoint, resumed_at);
                     self.notice(
@@ -296,7 +376,10 @@ impl Driver {
                         }),
                     );
                 }
-                Output::Disconnected { endpoint, error } => self.disconnected(endpoint, &error),
+                Output::Disconnected { endpoint, error } => {
+                    self.disconnected(endpoint, error, Purpose::Stream);
+                }
+                Output::NamespacesAdded(names) => self.outbox.telemetry.namespaces_added(&names),
                 Output::Gap(gap) => {
                     self.outbox.telemetry.gap(&gap);
                     self.notice(gap.to.unwrap_or(gap.from), NoticeKind::Gap(gap));
@@ -317,21 +400,76 @@ impl Driver {
         self.outbox.push_batch(batch.index, events, line_bytes);
     }
 
-    fn disconnected(&mut self, endpoint: usize, error: &Error) {
-        let endpoint = self.client.name(endpoint);
-        let news = self.told != Some(error.kind());
+    /// A stream ended, or did not come about. What a refusal does not say is asked first.
+    fn disconnected(&mut self, endpoint: usize, error: Error, purpose: Purpose) {
         self.outbox.note_disconnected();
-        self.outbox.telemetry.disconnected(&endpoint, error, news);
+        self.outbox.telemetry.lost();
+        if error.is_refusal() {
+            match self.inquiry.begin(&self.agents, endpoint, purpose, &error) {
+                Began::Asking => return,
+                Began::Busy => {
+                    let name = self.agents.name(endpoint);
+                    self.outbox.telemetry.disconnected(&name, &error, 1, false);
+                    return;
+                }
+            }
+        }
+        self.tell(endpoint, error, 1);
+    }
+
+    fn explained(&mut self, explained: Explained) {
+        self.tell(explained.endpoint, explained.error, explained.refusals);
+    }
+
+    /// Says it once per address and cause, and counts it each time.
+    fn tell(&mut self, endpoint: usize, error: Error, times: u64) {
+        let Some(told) = self.told.get_mut(endpoint) else {
+            return;
+        };
+        let news = !told.as_ref().is_some_and(|told| error.is_same_cause(told));
+        let name = self.agents.name(endpoint);
+        self.outbox
+            .telemetry
+            .disconnected(&name, &error, times, news);
         if news {
-            self.told = Some(error.kind());
+            let notice = Disconnected {
+                endpoint: name,
+                cause: error.kind().as_str(),
+                message: error.to_string(),
+            };
+            *told = Some(error);
             self.notice(
                 self.outbox.positions().read,
-                NoticeKind::Disconnected(Disconnected {
-                    endpoint,
-                    cause: error.kind().as_str(),
-                    message: error.to_string(),
-                }),
+                NoticeKind::Disconnected(notice),
             );
+        }
+    }
+
+    /// The namespaces that there are, before a subscription or beside one.
+    fn listed(&mut self, endpoint: usize, list: NamespaceList) {
+        let said = &mut self.said_of_namespaces;
+        said.not_listed = None;
+        let no_leader = list.leader == Some(false);
+        if no_leader && !said.no_leader {
+            self.outbox.telemetry.no_leader(&self.agents.name(endpoint));
+        }
+        said.no_leader = no_leader;
+        if self.settings.namespace == "*" {
+            self.step(Input::Namespaces(list.namespaces), 0);
+            return;
+        }
+        let name = &self.settings.namespace;
+        let missing = !list.namespaces.iter().any(|listed| &listed.name == name);
+        if missing && !said.missing {
+            self.outbox.telemetry.no_such_namespace(name);
+        }
+        said.missing = missing;
+    }
+
+    fn not_listed(&mut self, error: &Error) {
+        if self.said_of_namespaces.not_listed != Some(error.kind()) {
+            self.said_of_namespaces.not_listed = Some(error.kind());
+            self.outbox.telemetry.namespaces_not_listed(error);
         }
     }
 
@@ -355,10 +493,6 @@ pub(super) async fn report_status(outbox: Arc<Outbox>, interval: Duration) {
             kind: NoticeKind::Status(status),
         });
     }
-}
-
-fn broken(error: &hyper::Error) -> Error {
-    Error::new(ErrorKind::Broken, format!("the connection broke: {error}"))
 }
 
 fn closed(remainder: Remainder) -> Error {

@@ -4,12 +4,16 @@
 //! and the driver does it. What is new waits in the outbox for the host, within `queue_bytes`, until the host has answered
 //! for it.
 
+mod agents;
 mod driver;
+mod inquiry;
 mod liveness;
 mod machine;
 mod mark;
+mod namespaces;
 pub mod notice;
 mod outbox;
+mod watch;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,6 +25,7 @@ use tokio::task::JoinHandle;
 use tracing::Instrument;
 
 use crate::event::{Batch, BatchId};
+use crate::nomad::Client;
 use crate::options::Settings;
 use crate::position::{Delivery, Positions};
 use driver::Driver;
@@ -85,7 +90,8 @@ impl EventStream {
         let settings = Arc::new(settings);
         let outbox = Outbox::new();
         let interval = settings.status_interval;
-        let driver = Driver::new(settings, Arc::clone(&outbox));
+        let agents = Client::new(Arc::clone(&settings));
+        let driver = Driver::new(settings, agents, Arc::clone(&outbox));
         // Ends the stream however the driver ends, so that a fault in it cannot look like a quiet cluster.
         let end = EndOnDrop(Arc::clone(&outbox));
         let follow = async move {

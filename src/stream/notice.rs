@@ -113,8 +113,11 @@ pub struct Gap {
     pub from: RaftIndex,
     /// The first index seen afterwards; `null` while none has been.
     pub to: Option<RaftIndex>,
-    /// Why, a word from a closed set: `unproven` or `line_discarded`.
+    /// Why, a word from a closed set: `unproven`, `line_discarded` or `namespace_added`.
     pub cause: &'static str,
+    /// The namespace that it is confined to; absent for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
 }
 
 /// Fields of `LineDiscarded`.

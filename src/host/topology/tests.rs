@@ -299,6 +299,7 @@ fn gap() -> Notice {
             from: RaftIndex(1),
             to: None,
             cause: "unproven",
+            namespace: None,
         }),
     }
 }

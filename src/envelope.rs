@@ -94,7 +94,9 @@ pub enum EnvelopeError {
         bytes: usize,
     },
     /// It has more than [`MAX_EVENTS`] events, or an event with more than [`MAX_FILTER_KEYS`] filter keys.
-    #[error("more than {MAX_EVENTS} events, or {MAX_FILTER_KEYS} filter keys of one, in {bytes} bytes")]
+    #[error(
+        "more than {MAX_EVENTS} events, or {MAX_FILTER_KEYS} filter keys of one, in {bytes} bytes"
+    )]
     TooManyEvents {
         /// The index of the line, where it has a good one.
         index: Option<RaftIndex>,
@@ -220,11 +222,9 @@ fn raw_event(line: &Bytes, event: WireEvent<'_>) -> Option<RawEvent> {
     let filter_keys = match event.filter_keys {
         None => None,
         Some(Bounded::TooLong) => return None,
-        Some(Bounded::List(keys)) => Some(
-            keys.into_iter()
-                .map(|Key(key)| slice(line, key))
-                .collect(),
-        ),
+        Some(Bounded::List(keys)) => {
+            Some(keys.into_iter().map(|Key(key)| slice(line, key)).collect())
+        }
     };
     Some(RawEvent {
         topic: slice(line, event.topic),
@@ -359,7 +359,10 @@ mod tests {
         assert!(parse(&keys(MAX_FILTER_KEYS)).is_ok());
         assert!(matches!(
             parse(&keys(MAX_FILTER_KEYS + 1)),
-            Err(EnvelopeError::TooManyEvents { index: Some(RaftIndex(7)), .. })
+            Err(EnvelopeError::TooManyEvents {
+                index: Some(RaftIndex(7)),
+                ..
+            })
         ));
         // What follows too many events is still to be JSON.
         let broken = line(MAX_EVENTS + 1, "", ",").slice(..);

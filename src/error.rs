@@ -141,8 +141,12 @@ impl ErrorKind {
             Self::NoEventBroker => {
                 "set `enable_event_broker = true` in the `server` block of every server (the default), and restart them"
             }
-            Self::NoLeader => "look at the servers: `nomad server members`, `nomad operator raft list-peers`",
-            Self::NoServer => "check the agent's connection to the servers: `nomad node status -self`, `nomad server members`",
+            Self::NoLeader => {
+                "look at the servers: `nomad server members`, `nomad operator raft list-peers`"
+            }
+            Self::NoServer => {
+                "check the agent's connection to the servers: `nomad node status -self`, `nomad server members`"
+            }
             Self::TooManyConnections => {
                 "raise `limits.http_max_conns_per_client` of the agent, or close other connections from this machine"
             }

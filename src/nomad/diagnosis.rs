@@ -147,10 +147,12 @@ fn identity(asked: &Asked, facts: &Facts) -> Option<Found> {
             Some((ErrorKind::TokenExpired, "the token has expired".to_owned()))
         }
         // A text that is no ACL token is tried as a workload identity, and how that fails is told as an error of the server.
-        Answer::Said(500, _) if asked.has_token && facts.namespaces == Answer::Denied => {
-            Some(unknown_token("it is neither an ACL token nor a valid workload identity"))
+        Answer::Said(500, _) if asked.has_token && facts.namespaces == Answer::Denied => Some(
+            unknown_token("it is neither an ACL token nor a valid workload identity"),
+        ),
+        Answer::Denied if asked.has_token => {
+            Some(unknown_token("wrong, deleted, or of another cluster"))
         }
-        Answer::Denied if asked.has_token => Some(unknown_token("wrong, deleted, or of another cluster")),
         Answer::Denied | Answer::Said(401, _) => Some((
             ErrorKind::NoToken,
             "requests need a token, and none is set".to_owned(),
@@ -167,10 +169,7 @@ fn unknown_token(remark: &str) -> Found {
 }
 
 fn no_leader() -> Found {
-    (
-        ErrorKind::NoLeader,
-        "the servers have no leader".to_owned(),
-    )
+    (ErrorKind::NoLeader, "the servers have no leader".to_owned())
 }
 
 fn missing_rights(asked: &Asked, facts: &Facts) -> Option<Found> {
@@ -303,9 +302,9 @@ fn not_found_out(facts: &Facts) -> Option<String> {
         Answer::None => Some("the agent was not asked".to_owned()),
         Answer::Failed(why) => Some(why.clone()),
         // 404 is a workload identity, or a server that is older than the question.
-        Answer::Said(status, text) if *status != 404 => {
-            Some(format!("asked for the token, the agent answered {status} {text:?}"))
-        }
+        Answer::Said(status, text) if *status != 404 => Some(format!(
+            "asked for the token, the agent answered {status} {text:?}"
+        )),
         _ => None,
     }
 }
@@ -327,7 +326,8 @@ fn remainder(asked: &Asked, facts: &Facts, refused: ErrorKind) -> Option<Found> 
             )
         });
     }
-    let hidden = asked.namespace == "*" && facts.checks.iter().any(|check| check.namespace.is_some());
+    let hidden =
+        asked.namespace == "*" && facts.checks.iter().any(|check| check.namespace.is_some());
     if hidden && facts.in_any_namespace == Some(false) {
         return Some((
             ErrorKind::Namespace,

@@ -78,7 +78,9 @@ impl Client {
                 _connection: connection,
             });
         }
-        Err(self.refused(endpoint, "the event stream", status, body).await)
+        Err(self
+            .refused(endpoint, "the event stream", status, body)
+            .await)
     }
 
     /// The newest index of the tables behind the subscribed topics: where `start_at = "latest"` begins.
@@ -87,11 +89,18 @@ impl Client {
     ///
     /// When one of the lists cannot be read.
     pub(crate) async fn latest_index(&self, endpoint: usize) -> Result<RaftIndex, Error> {
-        let mut latest = RaftIndex(0);
+        let mut latest = None;
+        let mut missing = None;
         for target in tables::targets(&self.settings) {
             let (status, body, connection) = self.get(endpoint, &target.uri).await?;
             if status != StatusCode::OK {
-                return Err(self.refused(endpoint, target.name, status, body).await);
+                let refused = self.refused(endpoint, target.name, status, body).await;
+                // 4xx: there is no such table here, or it is not for us.
+                if target.optional && status.is_client_error() {
+                    missing = Some(refused);
+                    continue;
+                }
+                return Err(refused);
             }
             let index = connection.index().ok_or_else(|| {
                 Error::new(
@@ -103,9 +112,11 @@ impl Client {
                     ),
                 )
             })?;
-            latest = latest.max(index);
+            latest = latest.max(Some(index));
         }
-        Ok(latest)
+        latest.ok_or_else(|| {
+            missing.unwrap_or_else(|| Error::new(ErrorKind::List, "there is no list to read"))
+        })
     }
 
     /// The address of that number, fit for logs.
@@ -198,7 +209,10 @@ impl Client {
         };
         Error::new(
             diagnosis::kind_of(status, said),
-            format!("{} answered {status}{said_so} for {path}", self.name(endpoint)),
+            format!(
+                "{} answered {status}{said_so} for {path}",
+                self.name(endpoint)
+            ),
         )
     }
 }

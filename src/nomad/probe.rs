@@ -301,7 +301,8 @@ impl Client {
             let text = connection::short_text(body, limit).await;
             return Ok((Read::Refusal(status.as_u16(), text), leader));
         }
-        let fail = |what: String| Error::new(ErrorKind::List, format!("{}: {what}", self.name(endpoint)));
+        let fail =
+            |what: String| Error::new(ErrorKind::List, format!("{}: {what}", self.name(endpoint)));
         let body = tokio::time::timeout(limit, bounded(body))
             .await
             .unwrap_or_else(|_| Err(format!("the answer took more than {} s", limit.as_secs())))
@@ -321,7 +322,9 @@ async fn bounded(mut body: Incoming) -> Result<Vec<u8>, String> {
         let frame = frame.map_err(|error| format!("the answer broke off: {error}"))?;
         if let Ok(data) = frame.into_data() {
             if bytes.len() + data.len() > MAX_ANSWER_BYTES {
-                return Err(format!("the answer is longer than {MAX_ANSWER_BYTES} bytes"));
+                return Err(format!(
+                    "the answer is longer than {MAX_ANSWER_BYTES} bytes"
+                ));
             }
             bytes.extend_from_slice(&data);
         }

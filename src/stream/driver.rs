@@ -510,3 +510,6 @@ fn closed(remainder: Remainder) -> Error {
 fn now_nanos() -> i64 {
     i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -376,9 +376,7 @@ impl Machine {
             return Vec::new();
         }
         let mut outputs = vec![Output::NamespacesAdded(
-            new.iter()
-                .map(|namespace| namespace.name.clone())
-                .collect(),
+            new.iter().map(|namespace| namespace.name.clone()).collect(),
         )];
         // Before anything was taken nothing was passed over: the next subscription begins at the same place.
         if let Mark::Taken(_) = self.mark {

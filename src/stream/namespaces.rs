@@ -101,7 +101,10 @@ mod tests {
         );
         assert!(taken(&mut covered, &[("a", 9), ("b", 12)]).is_empty());
         // One that was deleted and made again is another one.
-        assert_eq!(taken(&mut covered, &[("default", 20), ("a", 9)]), ["default"]);
+        assert_eq!(
+            taken(&mut covered, &[("default", 20), ("a", 9)]),
+            ["default"]
+        );
     }
 
     #[test]

@@ -461,7 +461,10 @@ mod tests {
         pending.push(failure("a", "connect"));
         pending.push(failure("b", "token_unknown"));
         pending.push(failure("a", "idle"));
-        assert_eq!(pending.0, [failure("b", "token_unknown"), failure("a", "idle")]);
+        assert_eq!(
+            pending.0,
+            [failure("b", "token_unknown"), failure("a", "idle")]
+        );
     }
 
     #[test]

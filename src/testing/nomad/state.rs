@@ -170,7 +170,9 @@ impl Shared {
             )),
             "/v1/regions" => Answer::json(format!(r#"["{}"]"#, self.settings.region)),
             "/v1/acl/token/self" => state.lists.with_meta(request, caller.identity()),
-            _ => state.lists.answer(request, &|namespace| caller.sees(namespace)),
+            _ => state
+                .lists
+                .answer(request, &|namespace| caller.sees(namespace)),
         }
     }
 

@@ -10,22 +10,24 @@ use rand::{RngExt, SeedableRng};
 use tokio::time::Instant;
 
 use super::agents::{Agents, Body};
-use super::inquiry::{Began, Explained, Inquiry};
+use super::inquiry::Inquiry;
 use super::liveness::Liveness;
 use super::machine::{Input, Machine, Output, Rules, backoff};
 use super::mark::Mark;
-use super::notice::{Connected, Disconnected, LineDiscarded, Notice, NoticeKind, Started};
+use super::notice::{Connected, LineDiscarded, Notice, NoticeKind, Started};
 use super::outbox::Outbox;
 use super::watch::NamespaceWatch;
 use crate::envelope::{self, Envelope, EnvelopeError, Line};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, RaftIndex};
 use crate::frame::{Frame, Remainder, Splitter};
-use crate::nomad::{NamespaceList, Purpose, concerns_namespaces};
+use crate::nomad::{Purpose, concerns_namespaces};
 use crate::options::{Settings, StartAt};
 use crate::payload::time::{Dating, Received};
 use crate::position::proof::ProofKey;
 use crate::telemetry::Discarded;
+
+mod outcomes;
 
 /// A connection on which no line was completed for this long is dead, however many bytes come.
 const LINE_TIMEOUT: Duration = Duration::from_secs(300);
@@ -46,15 +48,7 @@ pub(super) struct Driver<A> {
     told: Vec<Option<Error>>,
     inquiry: Inquiry,
     watch: NamespaceWatch,
-    said_of_namespaces: SaidOfNamespaces,
-}
-
-/// What was said of the list of namespaces, and still holds.
-#[derive(Default)]
-struct SaidOfNamespaces {
-    not_listed: Option<ErrorKind>,
-    no_leader: bool,
-    missing: bool,
+    said_of_namespaces: outcomes::SaidOfNamespaces,
 }
 
 struct Connect {
@@ -101,7 +95,7 @@ impl<A: Agents> Driver<A> {
             told: vec![None; settings.endpoints.len()],
             inquiry: Inquiry::default(),
             watch: NamespaceWatch::default(),
-            said_of_namespaces: SaidOfNamespaces::default(),
+            said_of_namespaces: outcomes::SaidOfNamespaces::default(),
             settings,
             outbox,
         }
@@ -398,79 +392,6 @@ impl<A: Agents> Driver<A> {
             .map(|(raw, time)| raw.dated(batch.index, time))
             .collect();
         self.outbox.push_batch(batch.index, events, line_bytes);
-    }
-
-    /// A stream ended, or did not come about. What a refusal does not say is asked first.
-    fn disconnected(&mut self, endpoint: usize, error: Error, purpose: Purpose) {
-        self.outbox.note_disconnected();
-        self.outbox.telemetry.lost();
-        if error.is_refusal() {
-            match self.inquiry.begin(&self.agents, endpoint, purpose, &error) {
-                Began::Asking => return,
-                Began::Busy => {
-                    let name = self.agents.name(endpoint);
-                    self.outbox.telemetry.disconnected(&name, &error, 1, false);
-                    return;
-                }
-            }
-        }
-        self.tell(endpoint, error, 1);
-    }
-
-    fn explained(&mut self, explained: Explained) {
-        self.tell(explained.endpoint, explained.error, explained.refusals);
-    }
-
-    /// Says it once per address and cause, and counts it each time.
-    fn tell(&mut self, endpoint: usize, error: Error, times: u64) {
-        let Some(told) = self.told.get_mut(endpoint) else {
-            return;
-        };
-        let news = !told.as_ref().is_some_and(|told| error.is_same_cause(told));
-        let name = self.agents.name(endpoint);
-        self.outbox
-            .telemetry
-            .disconnected(&name, &error, times, news);
-        if news {
-            let notice = Disconnected {
-                endpoint: name,
-                cause: error.kind().as_str(),
-                message: error.to_string(),
-            };
-            *told = Some(error);
-            self.notice(
-                self.outbox.positions().read,
-                NoticeKind::Disconnected(notice),
-            );
-        }
-    }
-
-    /// The namespaces that there are, before a subscription or beside one.
-    fn listed(&mut self, endpoint: usize, list: NamespaceList) {
-        let said = &mut self.said_of_namespaces;
-        said.not_listed = None;
-        let no_leader = list.leader == Some(false);
-        if no_leader && !said.no_leader {
-            self.outbox.telemetry.no_leader(&self.agents.name(endpoint));
-        }
-        said.no_leader = no_leader;
-        if self.settings.namespace == "*" {
-            self.step(Input::Namespaces(list.namespaces), 0);
-            return;
-        }
-        let name = &self.settings.namespace;
-        let missing = !list.namespaces.iter().any(|listed| &listed.name == name);
-        if missing && !said.missing {
-            self.outbox.telemetry.no_such_namespace(name);
-        }
-        said.missing = missing;
-    }
-
-    fn not_listed(&mut self, error: &Error) {
-        if self.said_of_namespaces.not_listed != Some(error.kind()) {
-            self.said_of_namespaces.not_listed = Some(error.kind());
-            self.outbox.telemetry.namespaces_not_listed(error);
-        }
     }
 
     fn notice(&self, index: RaftIndex, kind: NoticeKind) {

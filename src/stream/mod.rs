@@ -13,6 +13,7 @@ mod mark;
 mod namespaces;
 pub mod notice;
 mod outbox;
+mod pending;
 mod watch;
 
 use std::pin::Pin;

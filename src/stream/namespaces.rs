@@ -64,7 +64,7 @@ impl Covered {
 
 /// What of a new namespace was passed over, if the stream was taken up to `read`. From there on the next subscription has it.
 pub(super) fn gap(namespace: Namespace, read: RaftIndex) -> Option<Gap> {
-    (namespace.create_index < read).then(|| Gap {
+    (namespace.create_index < read).then_some(Gap {
         from: namespace.create_index,
         to: Some(read),
         cause: NAMESPACE_ADDED,

@@ -3,6 +3,7 @@
 mod follower;
 mod namespaces;
 mod refusals;
+mod servers;
 
 use std::time::Duration;
 

@@ -115,8 +115,7 @@ pub struct Gap {
     pub to: Option<RaftIndex>,
     /// Why, a word from a closed set: `unproven`, `line_discarded` or `namespace_added`.
     pub cause: &'static str,
-    /// The namespace that it is confined to; absent for all.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The namespace that it is confined to; `null` for all.
     pub namespace: Option<String>,
 }
 

@@ -19,13 +19,31 @@ pub enum ErrorKind {
     Protocol,
     /// The token file could not be read, or holds no token.
     TokenFile,
-    /// 401 or 403.
+    /// 401 or 403, and why could not be found out.
     Denied,
+    /// ACLs are on, no token is set, and the anonymous policy does not suffice.
+    NoToken,
+    /// The cluster does not know the token.
+    TokenUnknown,
+    /// The token has expired.
+    TokenExpired,
+    /// The token lacks a right that a subscribed topic needs.
+    TokenRights,
+    /// The token lacks a right in a subscribed namespace, or the namespace does not exist.
+    Namespace,
+    /// The agent knows no such region.
+    Region,
+    /// The server's event broker is off, or everything else is in order.
+    NoEventBroker,
+    /// The servers have no leader.
+    NoLeader,
+    /// The agent is a client that reaches no server.
+    NoServer,
     /// 429: too many connections from this address.
     TooManyConnections,
     /// Any other status but 200.
     Status,
-    /// 200, and then the end, or silence, before the first line.
+    /// 200, and then the end, or silence, before the first line; why could not be found out.
     NoFirstLine,
     /// The stream ended cleanly.
     Closed,
@@ -39,13 +57,22 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind, for tests and for metrics that show zeros.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 22] = [
         Self::Connect,
         Self::ConnectTimeout,
         Self::Tls,
         Self::Protocol,
         Self::TokenFile,
         Self::Denied,
+        Self::NoToken,
+        Self::TokenUnknown,
+        Self::TokenExpired,
+        Self::TokenRights,
+        Self::Namespace,
+        Self::Region,
+        Self::NoEventBroker,
+        Self::NoLeader,
+        Self::NoServer,
         Self::TooManyConnections,
         Self::Status,
         Self::NoFirstLine,
@@ -65,6 +92,15 @@ impl ErrorKind {
             Self::Protocol => "protocol",
             Self::TokenFile => "token_file",
             Self::Denied => "denied",
+            Self::NoToken => "no_token",
+            Self::TokenUnknown => "token_unknown",
+            Self::TokenExpired => "token_expired",
+            Self::TokenRights => "token_rights",
+            Self::Namespace => "namespace",
+            Self::Region => "region",
+            Self::NoEventBroker => "no_event_broker",
+            Self::NoLeader => "no_leader",
+            Self::NoServer => "no_server",
             Self::TooManyConnections => "too_many_connections",
             Self::Status => "status",
             Self::NoFirstLine => "no_first_line",
@@ -96,6 +132,28 @@ impl ErrorKind {
                 "give a token with `read-job` (and `list-jobs` for `start_at = \"latest\"`) in every subscribed namespace, \
                  and `node:read` for the topic Node; other topics than the default ones need more"
             }
+            Self::NoToken => "set `token`, `token_file` or NOMAD_TOKEN",
+            Self::TokenUnknown => {
+                "check `token`, `token_file` or NOMAD_TOKEN: it is the SecretID, not the AccessorID, of a token of this cluster"
+            }
+            Self::TokenExpired => "create a new token, or use `token_file` and renew what is in it",
+            Self::TokenRights => {
+                "add what is missing to a policy of the token, or leave the topics out; config/nomad-events.policy.hcl has                  what the default topics need"
+            }
+            Self::Namespace => {
+                "set `namespace` to one that the token can read, or widen its policy: `namespace \"*\"` also covers those \
+                 that are created later, and a rule for a namespace by its name hides it"
+            }
+            Self::Region => "set `region` to one of them, or leave it out for the agent's own",
+            Self::NoEventBroker => {
+                "set `enable_event_broker = true` in the `server` block of every server (the default), and restart them"
+            }
+            Self::NoLeader => {
+                "look at the servers: `nomad server members`, `nomad operator raft list-peers`"
+            }
+            Self::NoServer => {
+                "check the agent's connection to the servers: `nomad node status -self`, `nomad server members`"
+            }
             Self::TooManyConnections => {
                 "the agent serves so many connections of one machine (`limits.http_max_conns_per_client`, 100 unless set): \
                  raise it, or close others from this machine; up to Nomad 1.11.1 every open stream counts"
@@ -119,10 +177,12 @@ impl ErrorKind {
 }
 
 /// A failure with its circumstances. Holds no secret and no byte of an event.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Error {
     kind: ErrorKind,
     context: String,
+    /// The context says why, and not only how it showed: another context is another cause.
+    found_out: bool,
 }
 
 impl Error {
@@ -130,7 +190,38 @@ impl Error {
         Self {
             kind,
             context: context.into(),
+            found_out: false,
         }
+    }
+
+    /// A cause that was looked for and found.
+    pub(crate) fn found_out(kind: ErrorKind, context: impl Into<String>) -> Self {
+        Self {
+            found_out: true,
+            ..Self::new(kind, context)
+        }
+    }
+
+    /// The same failure, with what was learned about it.
+    pub(crate) fn with_remark(self, remark: &str) -> Self {
+        Self {
+            context: format!("{}; {remark}", self.context),
+            ..self
+        }
+    }
+
+    /// Whether an operator who has read of the other one learns nothing from this.
+    pub(crate) fn is_same_cause(&self, other: &Self) -> bool {
+        self.kind == other.kind && (!self.found_out || self.context == other.context)
+    }
+
+    /// Whether this is how a refusal looks, whose reason can be asked for.
+    pub(crate) fn is_refusal(&self) -> bool {
+        !self.found_out
+            && matches!(
+                self.kind,
+                ErrorKind::Denied | ErrorKind::Region | ErrorKind::NoFirstLine
+            )
     }
 
     /// The same end, of a stream that never began.
@@ -142,6 +233,11 @@ impl Error {
             ),
             _ => self,
         }
+    }
+
+    /// What happened, without the remedy.
+    pub(crate) fn context(&self) -> &str {
+        &self.context
     }
 
     /// The kind of failure.

@@ -39,6 +39,7 @@ pub struct BatchId(pub u64);
 
 /// How an event came to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Origin {
     /// From the event stream.
     Stream,

@@ -38,6 +38,8 @@ pub const DEFAULT_IDLE_TIMEOUT_SECS: u64 = 75;
 const HEARTBEAT_SECS: u64 = 30;
 /// Default of [`Options::backoff_max_secs`].
 pub const DEFAULT_BACKOFF_MAX_SECS: u64 = 30;
+/// Default of [`Options::namespace_refresh_secs`].
+pub const DEFAULT_NAMESPACE_REFRESH_SECS: u64 = 60;
 /// Default of [`Options::status_interval_secs`].
 pub const DEFAULT_STATUS_INTERVAL_SECS: u64 = 60;
 /// Default of [`Options::stop_timeout_secs`]: below Nomad's default `kill_timeout` of 5 s.
@@ -98,6 +100,9 @@ pub struct Options {
     /// Longest pause between two attempts to connect.
     #[serde(default, deserialize_with = "positive_secs")]
     pub backoff_max_secs: Option<u64>,
+    /// Time between two looks at the list of namespaces, give or take a tenth. A new one is followed from then on.
+    #[serde(default, deserialize_with = "positive_secs")]
+    pub namespace_refresh_secs: Option<u64>,
     /// Time between two `Status` notices.
     #[serde(default, deserialize_with = "positive_secs")]
     pub status_interval_secs: Option<u64>,
@@ -108,6 +113,7 @@ pub struct Options {
 
 /// Where to begin without a saved position.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StartAt {
     /// With the oldest line that the server still has.
     #[default]
@@ -135,6 +141,7 @@ pub struct Settings {
     pub(crate) connect_timeout: Duration,
     pub(crate) idle_timeout: Duration,
     pub(crate) backoff_max: Duration,
+    pub(crate) namespace_refresh: Duration,
     pub(crate) status_interval: Duration,
     pub(crate) stop_timeout: Duration,
 }
@@ -208,6 +215,11 @@ impl Options {
                 "backoff_max_secs",
                 self.backoff_max_secs,
                 DEFAULT_BACKOFF_MAX_SECS,
+            )?,
+            namespace_refresh: secs(
+                "namespace_refresh_secs",
+                self.namespace_refresh_secs,
+                DEFAULT_NAMESPACE_REFRESH_SECS,
             )?,
             status_interval: secs(
                 "status_interval_secs",
@@ -406,6 +418,7 @@ impl fmt::Debug for Options {
             connect_timeout_secs,
             idle_timeout_secs,
             backoff_max_secs,
+            namespace_refresh_secs,
             status_interval_secs,
             stop_timeout_secs,
         } = self;
@@ -425,6 +438,7 @@ impl fmt::Debug for Options {
             .field("connect_timeout_secs", connect_timeout_secs)
             .field("idle_timeout_secs", idle_timeout_secs)
             .field("backoff_max_secs", backoff_max_secs)
+            .field("namespace_refresh_secs", namespace_refresh_secs)
             .field("status_interval_secs", status_interval_secs)
             .field("stop_timeout_secs", stop_timeout_secs)
             .finish()
@@ -448,7 +462,7 @@ impl fmt::Display for Settings {
             f,
             "endpoints {}; topics {}; namespace {}; region {}; token {token}; tls {tls}; start_at {}; redact {}; multiple_outputs {}; \
              max_line_bytes {}; queue_bytes {}; connect_timeout {:?}; idle_timeout {:?}; backoff_max {:?}; \
-             status_interval {:?}; stop_timeout {:?}",
+             namespace_refresh {:?}; status_interval {:?}; stop_timeout {:?}",
             self.endpoint_names().join(", "),
             topics.join(", "),
             self.namespace,
@@ -461,6 +475,7 @@ impl fmt::Display for Settings {
             self.connect_timeout,
             self.idle_timeout,
             self.backoff_max,
+            self.namespace_refresh,
             self.status_interval,
             self.stop_timeout,
         )

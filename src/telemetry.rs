@@ -246,7 +246,7 @@ impl Discarded {
 }
 
 /// The causes of gaps, fit for a label.
-const GAP_CAUSES: [&str; 2] = ["unproven", "line_discarded"];
+const GAP_CAUSES: [&str; 3] = ["unproven", "line_discarded", "namespace_added"];
 
 /// One counter for each word of a closed set.
 struct Words(Vec<(&'static str, Counter)>);
@@ -264,8 +264,12 @@ impl Words {
     }
 
     fn increment(&self, word: &str) {
+        self.increment_by(word, 1);
+    }
+
+    fn increment_by(&self, word: &str, times: u64) {
         match self.0.iter().find(|(known, _)| *known == word) {
-            Some((_, counter)) => counter.increment(1),
+            Some((_, counter)) => counter.increment(times),
             None => debug_assert!(false, "{word} is not in the set"),
         }
     }
@@ -341,9 +345,9 @@ impl Telemetry {
         }
     }
 
-    fn error(&self, code: &str) {
+    fn error(&self, code: &str, times: u64) {
         if let Some((_, counter)) = self.errors.iter().find(|(known, _)| *known == code) {
-            counter.increment(1);
+            counter.increment(times);
         }
     }
 
@@ -367,15 +371,52 @@ impl Telemetry {
         info!(endpoint, index = resumed_at.0, "following the event stream");
     }
 
-    /// `news` is false for the same cause again, which is counted and not repeated in the log.
-    pub(crate) fn disconnected(&self, endpoint: &str, failure: &Error, news: bool) {
-        let cause = failure.kind().as_str();
+    /// The stream is gone. Why may have to be asked first.
+    pub(crate) fn lost(&self) {
         self.connected.set(0.0);
-        self.disconnects.increment(cause);
-        self.error(cause);
+    }
+
+    /// So many ends of one cause. `news` is false for the same cause again, which is counted and not repeated in the log.
+    pub(crate) fn disconnected(&self, endpoint: &str, failure: &Error, times: u64, news: bool) {
+        let cause = failure.kind().as_str();
+        self.disconnects.increment_by(cause, times);
+        self.error(cause, times);
         if news {
             warn!(endpoint, cause, error = %failure, "event stream not available, trying on");
         }
+    }
+
+    pub(crate) fn namespaces_added(&self, names: &[String]) {
+        info!(
+            namespaces = names.len(),
+            first = names.first(),
+            "new namespaces, subscribing again"
+        );
+    }
+
+    /// Said once per cause: the stream goes on without.
+    pub(crate) fn namespaces_not_listed(&self, failure: &Error) {
+        warn!(
+            cause = failure.kind().as_str(),
+            error = %failure,
+            "namespaces cannot be listed: events of a new one come from the next connect on"
+        );
+    }
+
+    /// Said once, until it exists.
+    pub(crate) fn no_such_namespace(&self, namespace: &str) {
+        warn!(
+            namespace,
+            "the namespace does not exist, or the token cannot see it: until it is made, only events without one come"
+        );
+    }
+
+    /// Said once, until there is one: heartbeats come as before, and nothing else.
+    pub(crate) fn no_leader(&self, endpoint: &str) {
+        warn!(
+            endpoint,
+            "the servers have no leader: nothing is written, so no events come"
+        );
     }
 
     pub(crate) fn gap(&self, gap: &Gap) {
@@ -384,13 +425,14 @@ impl Telemetry {
             from = gap.from.0,
             to = gap.to.map(|to| to.0),
             cause = gap.cause,
+            namespace = gap.namespace,
             "events may be missing"
         );
     }
 
     pub(crate) fn line_discarded(&self, reason: Discarded, bytes: u64, index: Option<RaftIndex>) {
         self.discarded_lines.increment(reason.as_str());
-        self.error(reason.as_str());
+        self.error(reason.as_str(), 1);
         let remedy = match reason {
             Discarded::TooLong => "raise `max_line_bytes`",
             Discarded::TooManyEvents | Discarded::NotJson => "report it with the version of Nomad",

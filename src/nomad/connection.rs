@@ -8,7 +8,6 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use secrecy::SecretString;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -17,7 +16,6 @@ use url::Url;
 
 use super::dial::Dial;
 use super::mend::{Abrupt, Mended};
-use super::said;
 use crate::error::{Error, ErrorKind};
 use crate::event::RaftIndex;
 use crate::options::{Endpoint, Place};
@@ -29,17 +27,21 @@ const MAX_SAID_BYTES: usize = 256;
 /// Longest head of an answer, about: it is measured before a read, and one read may be as long again.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-/// What Go's servers answer to a plain request where they speak TLS.
-const WANTS_TLS: &str = "HTTP request to an HTTPS server";
 
 /// A connection whose answer is being read. Closed when dropped.
 #[derive(Debug)]
 pub(super) struct Connection {
     task: JoinHandle<()>,
     index: Option<RaftIndex>,
+    leader: Option<bool>,
 }
 
 impl Connection {
+    /// `X-Nomad-KnownLeader` of the answer.
+    pub(super) fn leader(&self) -> Option<bool> {
+        self.leader
+    }
+
     /// `X-Nomad-Index` of the answer.
     pub(super) fn index(&self) -> Option<RaftIndex> {
         self.index
@@ -122,7 +124,11 @@ where
         }
         .in_current_span(),
     );
-    let mut connection = Connection { task, index: None };
+    let mut connection = Connection {
+        task,
+        index: None,
+        leader: None,
+    };
 
     let response = sender.send_request(request).await.map_err(failed)?;
     let (head, body) = response.into_parts();
@@ -137,6 +143,10 @@ where
         .get("X-Nomad-Index")
         .and_then(|value| value.to_str().ok()?.parse().ok())
         .map(RaftIndex);
+    connection.leader = head
+        .headers
+        .get("X-Nomad-KnownLeader")
+        .and_then(|value| value.to_str().ok()?.parse().ok());
     Ok((head.status, body, connection))
 }
 
@@ -207,35 +217,8 @@ fn redirected(status: StatusCode, headers: &HeaderMap) -> Error {
     )
 }
 
-/// What a status other than 200 means. Nomad's error bodies are short plain text.
-pub(super) async fn refusal(
-    status: StatusCode,
-    body: Incoming,
-    limit: Duration,
-    token: Option<&SecretString>,
-) -> Error {
-    let said = short_text(body, limit).await;
-    let kind = match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ErrorKind::Denied,
-        StatusCode::TOO_MANY_REQUESTS => ErrorKind::TooManyConnections,
-        StatusCode::BAD_REQUEST if said.contains(WANTS_TLS) => ErrorKind::Tls,
-        _ => ErrorKind::Status,
-    };
-    let mut context = format!("answered {status}");
-    if !said.is_empty() {
-        context.push_str(&format!(" {}", said::quoted(&said, token)));
-    }
-    if kind == ErrorKind::Denied && token.is_none() {
-        context.push_str(" to a request without a token; set `token`, `token_file` or NOMAD_TOKEN");
-    }
-    if kind == ErrorKind::Tls {
-        context.push_str("; write the address with https://");
-    }
-    Error::new(kind, context)
-}
-
 /// The beginning of an error's body, for people: printable, short, and read within `limit`.
-async fn short_text(mut body: Incoming, limit: Duration) -> String {
+pub(super) async fn short_text(mut body: Incoming, limit: Duration) -> String {
     let mut text = Vec::new();
     let _ = tokio::time::timeout(limit, async {
         while text.len() < MAX_SAID_BYTES {

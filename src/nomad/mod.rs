@@ -4,12 +4,16 @@
 //! ours to mend. No redirects are followed: the token would go with them.
 
 mod connection;
+mod diagnosis;
 mod dial;
 #[cfg(test)]
 #[cfg(feature = "testing")]
 pub(crate) mod memory;
 mod mend;
+mod namespaces;
+mod probe;
 mod request;
+mod rights;
 pub(crate) mod said;
 mod tables;
 
@@ -27,6 +31,10 @@ use crate::tls::Tls;
 use connection::Connection;
 pub(crate) use connection::with_sources;
 pub(crate) use dial::{Dial, Network};
+pub(crate) use diagnosis::diagnose;
+pub(crate) use namespaces::{MAX_NAMESPACES, Namespace, NamespaceList};
+pub(crate) use probe::Purpose;
+pub(crate) use rights::concerns_namespaces;
 
 /// Longest token file that is read.
 const MAX_TOKEN_FILE_BYTES: u64 = 16 * 1024;
@@ -86,7 +94,7 @@ impl Client {
                 _connection: connection,
             });
         }
-        Err(self.refusal(status, body).await)
+        Err(self.refused("the event stream", status, body).await)
     }
 
     /// The newest index of the tables behind the subscribed topics: where `start_at = "latest"` begins.
@@ -95,11 +103,18 @@ impl Client {
     ///
     /// When one of the lists cannot be read.
     pub(crate) async fn latest_index(&self, endpoint: usize) -> Result<RaftIndex, Error> {
-        let mut latest = RaftIndex(0);
+        let mut latest = None;
+        let mut missing = None;
         for target in tables::targets(&self.settings) {
             let (status, body, connection) = self.get(endpoint, &target.uri).await?;
             if status != StatusCode::OK {
-                return Err(self.refusal(status, body).await);
+                let refused = self.refused(target.name, status, body).await;
+                // 4xx: there is no such table here, or it is not for us.
+                if target.optional && status.is_client_error() {
+                    missing = Some(refused);
+                    continue;
+                }
+                return Err(refused);
             }
             let index = connection.index().ok_or_else(|| {
                 Error::new(
@@ -107,9 +122,11 @@ impl Client {
                     format!("{} has no X-Nomad-Index", target.name),
                 )
             })?;
-            latest = latest.max(index);
+            latest = latest.max(Some(index));
         }
-        Ok(latest)
+        latest.ok_or_else(|| {
+            missing.unwrap_or_else(|| Error::new(ErrorKind::List, "there is no list to read"))
+        })
     }
 
     /// The address of that number, fit for logs.
@@ -203,15 +220,31 @@ impl Client {
         }
     }
 
-    async fn refusal(&self, status: StatusCode, body: Incoming) -> Error {
-        let limit = self.settings.connect_timeout;
+    async fn refused(&self, what: &str, status: StatusCode, body: Incoming) -> Error {
+        let said = connection::short_text(body, self.settings.connect_timeout).await;
+        self.refusal(what, status.as_u16(), &said).await
+    }
+
+    /// What a status other than 200 means. Nomad's error bodies are short plain text.
+    async fn refusal(&self, what: &str, status: u16, said: &str) -> Error {
         // From a file it is read again: that is its only place.
-        let token = tokio::time::timeout(limit, self.token())
+        let token = tokio::time::timeout(self.settings.connect_timeout, self.token())
             .await
             .ok()
             .and_then(Result::ok)
             .flatten();
-        connection::refusal(status, body, limit, token.as_ref()).await
+        let shown = if said.is_empty() {
+            String::new()
+        } else {
+            format!(" {}", said::quoted(said, token.as_ref()))
+        };
+        let kind = diagnosis::kind_of(status, said);
+        let advice = match kind {
+            ErrorKind::Tls => "; write the address with https://",
+            _ => "",
+        };
+        let path = what.split('?').next().unwrap_or_default();
+        Error::new(kind, format!("answered {status}{shown} for {path}{advice}"))
     }
 }
 

@@ -11,23 +11,32 @@ pub(super) struct Target {
     pub(super) name: &'static str,
     /// Path and query.
     pub(super) uri: String,
+    /// Whether a server may be without it, or the token without the right: then the others stand for it.
+    pub(super) optional: bool,
 }
 
-/// The lists of the subscribed topics, each once. Where one is subscribed that has none that every version knows (`*`, and
-/// topics that are unknown to us), those of the default topics stand for it: most writes touch one of them.
+/// The lists of the subscribed topics, each once. For `*` that is every one. A topic that is unknown to us, or has none, is
+/// counted with those of the default topics: most writes touch one of them.
 pub(super) fn targets(settings: &Settings) -> Vec<Target> {
-    let mut lists: Vec<List> = Vec::new();
+    let mut lists: Vec<(List, bool)> = Vec::new();
     for filter in &settings.topics {
-        match list(&filter.topic) {
-            Some(list) => lists.push(list),
-            None => lists.extend(DEFAULT_TOPICS.iter().filter_map(|topic| list(topic))),
+        match (list(&filter.topic), filter.topic.as_str()) {
+            // Without ACLs there are no tables of theirs, and no such events.
+            (Some(list), topic) => lists.push((list, topic.starts_with("ACL"))),
+            // Not every version has every list.
+            (None, "*") => lists.extend(ALL.iter().filter_map(|topic| Some((list(topic)?, true)))),
+            (None, _) => lists.extend(default_lists()),
         }
+    }
+    // Something has to tell where the region is, or `latest` would be the earliest.
+    if lists.iter().all(|(_, optional)| *optional) {
+        lists.extend(default_lists());
     }
     let mut seen = HashSet::new();
     lists
         .into_iter()
-        .filter(|list| seen.insert(*list))
-        .map(|List { name, kind }| {
+        .filter(|(list, _)| seen.insert(*list))
+        .map(|(List { name, kind }, optional)| {
             let mut query = Query::new(name);
             // One row is enough to learn the index of the table.
             query.add("per_page", "1");
@@ -41,10 +50,37 @@ pub(super) fn targets(settings: &Settings) -> Vec<Target> {
             Target {
                 name,
                 uri: query.finish(),
+                optional,
             }
         })
         .collect()
 }
+
+fn default_lists() -> impl Iterator<Item = (List, bool)> {
+    DEFAULT_TOPICS
+        .iter()
+        .filter_map(|topic| Some((list(topic)?, true)))
+}
+
+/// Every topic with a list of its own.
+const ALL: [&str; 16] = [
+    "Job",
+    "Allocation",
+    "Evaluation",
+    "Deployment",
+    "Node",
+    "Service",
+    "NodePool",
+    "CSIVolume",
+    "HostVolume",
+    "CSIPlugin",
+    "Variable",
+    "ACLToken",
+    "ACLPolicy",
+    "ACLRole",
+    "ACLAuthMethod",
+    "ACLBindingRule",
+];
 
 /// A list's path, and its parameter `type`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -116,10 +152,26 @@ mod tests {
             ("CSIPlugin", "/v1/plugins?"),
         ] {
             let uris = uris(&[topic]);
-            assert!(uris.len() == 1 && uris[0].starts_with(path), "{uris:?}");
+            assert!(uris[0].starts_with(path), "{uris:?}");
+            // Without ACLs the list of an ACL topic cannot be read; then the others tell.
+            let others = if topic.starts_with("ACL") { 6 } else { 0 };
+            assert_eq!(uris.len(), 1 + others, "{topic}");
         }
         // Without any list, `latest` would be index 0, which is the earliest.
         assert_eq!(uris(&["Operator"]).len(), 6);
-        assert_eq!(uris(&["*"]).len(), 6);
+    }
+
+    #[test]
+    fn all_topics_begin_after_the_newest_of_all_tables() {
+        let uris = uris(&["*"]);
+        assert_eq!(uris.len(), ALL.len());
+        for path in [
+            "/v1/jobs?",
+            "/v1/node/pools?",
+            "/v1/vars?",
+            "/v1/acl/tokens?",
+        ] {
+            assert!(uris.iter().any(|uri| uri.starts_with(path)), "{uris:?}");
+        }
     }
 }

@@ -28,6 +28,7 @@ const SECOND: i64 = 1_000_000_000;
 /// How the time of an event is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum TimeSource {
     /// The payload's own time.
     Payload,

@@ -4,26 +4,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::BodyExt;
 use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::Instant;
 
+use super::agents::{Agents, Body};
+use super::inquiry::Inquiry;
 use super::liveness::Liveness;
 use super::machine::{Input, Machine, Output, Rules, backoff};
 use super::mark::Mark;
-use super::notice::{Connected, Disconnected, LineDiscarded, Notice, NoticeKind, Started};
+use super::notice::{Connected, LineDiscarded, Notice, NoticeKind, Started};
 use super::outbox::Outbox;
+use super::watch::NamespaceWatch;
 use crate::envelope::{self, Envelope, EnvelopeError, Line};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, RaftIndex};
 use crate::frame::{Frame, Remainder, Splitter};
-use crate::nomad::{Client, Dial, Subscription, said, with_sources};
+use crate::nomad::{Purpose, concerns_namespaces, said};
 use crate::options::{Settings, StartAt};
 use crate::payload::time::{Dating, Received};
 use crate::position::proof::ProofKey;
 use crate::telemetry::Discarded;
+
+mod outcomes;
 
 /// A connection on which no line was completed for this long is dead, however many bytes come.
 const LINE_TIMEOUT: Duration = Duration::from_secs(300);
@@ -32,10 +36,10 @@ const LINE_TIMEOUT: Duration = Duration::from_secs(300);
 const SILENCE_EVERY: Duration = Duration::from_secs(1);
 
 /// Follows the stream, for ever.
-pub(super) struct Driver {
+pub(super) struct Driver<A> {
     settings: Arc<Settings>,
     outbox: Arc<Outbox>,
-    client: Client,
+    agents: Arc<A>,
     machine: Machine,
     dating: Dating,
     liveness: Liveness,
@@ -43,8 +47,11 @@ pub(super) struct Driver {
     rng: StdRng,
     /// The connection that the machine asked for.
     next: Option<Connect>,
-    /// The cause that was told last, and has not been mended since.
-    told: Option<ErrorKind>,
+    /// Of each address, the cause that was told last and has not been mended since.
+    told: Vec<Option<Error>>,
+    inquiry: Inquiry,
+    watch: NamespaceWatch,
+    said_of_namespaces: outcomes::SaidOfNamespaces,
 }
 
 struct Connect {
@@ -69,8 +76,8 @@ impl Clock {
     }
 }
 
-impl Driver {
-    pub(super) fn new(settings: Arc<Settings>, outbox: Arc<Outbox>, dial: Arc<dyn Dial>) -> Self {
+impl<A: Agents> Driver<A> {
+    pub(super) fn new(settings: Arc<Settings>, agents: A, outbox: Arc<Outbox>) -> Self {
         let mut rng = StdRng::from_rng(&mut rand::rng());
         let rules = Rules {
             endpoints: settings.endpoints.len(),
@@ -78,7 +85,7 @@ impl Driver {
             proof_key: ProofKey::new(rng.random()),
         };
         Self {
-            client: Client::new(Arc::clone(&settings), dial),
+            agents: Arc::new(agents),
             machine: Machine::new(rules, Mark::Nothing),
             dating: Dating::default(),
             liveness: Liveness::default(),
@@ -88,7 +95,10 @@ impl Driver {
             },
             rng,
             next: None,
-            told: None,
+            told: vec![None; settings.endpoints.len()],
+            inquiry: Inquiry::default(),
+            watch: NamespaceWatch::default(),
+            said_of_namespaces: outcomes::SaidOfNamespaces::default(),
             settings,
             outbox,
         }
@@ -117,12 +127,53 @@ impl Driver {
         self.step(Input::Begin, 0);
         while let Some(connect) = self.next.take() {
             self.pause(connect.pause).await;
-            match self.client.subscribe(connect.endpoint, connect.index).await {
-                Ok(subscription) => {
-                    self.step(Input::Accepted, 0);
-                    self.read(subscription).await;
+            self.follow(connect).await;
+        }
+    }
+
+    /// Subscribes, and reads until the subscription ends or the machine wants another one.
+    async fn follow(&mut self, connect: Connect) {
+        let Connect {
+            endpoint, index, ..
+        } = connect;
+        // Read before the subscription begins: what is listed later, and not here, it does not cover.
+        if self.follows_all_namespaces() {
+            let agents = Arc::clone(&self.agents);
+            let list = async move { agents.namespaces(endpoint).await };
+            match self.meanwhile(list).await {
+                Ok(list) => {
+                    self.listed(endpoint, list);
+                    let pause = self.refresh_pause();
+                    self.watch.wait(pause);
                 }
-                Err(error) => self.step(Input::Ended(error), 0),
+                // What cannot be connected to is not tried twice.
+                Err(error) if error.kind() == ErrorKind::Connect => {
+                    return self.step(Input::Ended(error), 0);
+                }
+                Err(_) => self.watch.wait(Duration::ZERO),
+            }
+        } else if concerns_namespaces(&self.settings) {
+            self.watch.wait(Duration::ZERO);
+        }
+        let agents = Arc::clone(&self.agents);
+        let subscribing = async move { agents.subscribe(endpoint, index).await };
+        match self.meanwhile(subscribing).await {
+            Ok(body) => {
+                self.step(Input::Accepted, 0);
+                self.read(endpoint, body).await;
+            }
+            Err(error) => self.step(Input::Ended(error), 0),
+        }
+    }
+
+    /// Waits for something, and tells what an inquiry has found in the meantime.
+    async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                explained = self.inquiry.explained() => self.explained(explained),
             }
         }
     }
@@ -136,10 +187,12 @@ impl Driver {
         let mut failures = 0;
         loop {
             let endpoint = failures as usize % self.settings.endpoints.len();
-            match self.client.latest_index(endpoint).await {
+            let agents = Arc::clone(&self.agents);
+            let latest = async move { agents.latest_index(endpoint).await };
+            match self.meanwhile(latest).await {
                 Ok(index) => return Mark::After(index),
                 Err(error) => {
-                    self.disconnected(endpoint, &error);
+                    self.disconnected(endpoint, error, Purpose::Latest);
                     failures += 1;
                     self.pause(backoff(failures, self.settings.backoff_max))
                         .await;
@@ -151,11 +204,22 @@ impl Driver {
     /// Full jitter: many sources that lost one server do not come back at one moment.
     async fn pause(&mut self, longest: Duration) {
         let pause = longest.mul_f64(self.rng.random_range(0.0..=1.0));
-        tokio::time::sleep(pause).await;
+        self.meanwhile(tokio::time::sleep(pause)).await;
+    }
+
+    /// The refresh interval, give or take a tenth.
+    fn refresh_pause(&mut self) -> Duration {
+        self.settings
+            .namespace_refresh
+            .mul_f64(self.rng.random_range(0.9..=1.1))
+    }
+
+    fn follows_all_namespaces(&self) -> bool {
+        self.settings.namespace == "*" && concerns_namespaces(&self.settings)
     }
 
     /// Reads a subscription until it ends, or the machine wants another one.
-    async fn read(&mut self, mut subscription: Subscription) {
+    async fn read(&mut self, endpoint: usize, mut body: A::Body) {
         let mut splitter = Splitter::new(self.settings.max_line_bytes);
         self.liveness.not_reading();
         let mut last_byte = self.clock.now();
@@ -166,16 +230,12 @@ impl Driver {
             tokio::select! {
                 // What has come is looked at before a deadline is.
                 biased;
-                frame = subscription.body.frame() => {
-                    let data = match frame {
-                        Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
-                        Some(Err(error)) => {
-                            self.step(Input::Ended(broken(&error)), 0);
-                            return;
-                        }
+                data = body.next() => {
+                    let data = match data {
+                        Some(Ok(data)) => data,
+                        Some(Err(error)) => return self.step(Input::Ended(error), 0),
                         None => {
-                            self.step(Input::Ended(closed(splitter.finish())), 0);
-                            return;
+                            return self.step(Input::Ended(closed(splitter.finish())), 0);
                         }
                     };
                     self.outbox.telemetry.received(data.len());
@@ -197,6 +257,15 @@ impl Driver {
                 }
                 () = tokio::time::sleep_until(self.clock.instant(deadline.unwrap_or(Duration::MAX / 4))), if deadline.is_some() => {
                     self.step(Input::Deadline, 0);
+                }
+                explained = self.inquiry.explained() => self.explained(explained),
+                list = self.watch.next(&self.agents, endpoint) => {
+                    let pause = self.refresh_pause();
+                    self.watch.wait(pause);
+                    match list {
+                        Ok(list) => self.listed(endpoint, list),
+                        Err(error) => self.not_listed(&error),
+                    }
                 }
                 () = tokio::time::sleep_until(self.clock.instant(dead_at)) => {
                     let silent = self.clock.now().saturating_sub(last_line).as_secs();
@@ -288,8 +357,13 @@ impl Driver {
                     endpoint,
                     resumed_at,
                 } => {
-                    let endpoint = self.client.name(endpoint);
-                    self.told = None;
+                    if let Some(overtaken) = self.inquiry.overtaken(endpoint) {
+                        self.explained(overtaken);
+                    }
+                    if let Some(told) = self.told.get_mut(endpoint) {
+                        *told = None;
+                    }
+                    let endpoint = self.agents.name(endpoint);
                     self.outbox.note_connected();
                     self.outbox.telemetry.connected(&endpoint, resumed_at);
                     self.notice(
@@ -300,7 +374,10 @@ impl Driver {
                         }),
                     );
                 }
-                Output::Disconnected { endpoint, error } => self.disconnected(endpoint, &error),
+                Output::Disconnected { endpoint, error } => {
+                    self.disconnected(endpoint, error, Purpose::Stream);
+                }
+                Output::NamespacesAdded(names) => self.outbox.telemetry.namespaces_added(&names),
                 Output::Gap(gap) => {
                     self.outbox.telemetry.gap(&gap);
                     self.notice(gap.to.unwrap_or(gap.from), NoticeKind::Gap(gap));
@@ -319,24 +396,6 @@ impl Driver {
             .map(|(raw, time)| raw.dated(batch.index, time))
             .collect();
         self.outbox.push_batch(batch.index, events, line_bytes);
-    }
-
-    fn disconnected(&mut self, endpoint: usize, error: &Error) {
-        let endpoint = self.client.name(endpoint);
-        let news = self.told != Some(error.kind());
-        self.outbox.note_disconnected();
-        self.outbox.telemetry.disconnected(&endpoint, error, news);
-        if news {
-            self.told = Some(error.kind());
-            self.notice(
-                self.outbox.positions().read,
-                NoticeKind::Disconnected(Disconnected {
-                    endpoint,
-                    cause: error.kind().as_str(),
-                    message: error.to_string(),
-                }),
-            );
-        }
     }
 
     fn notice(&self, index: RaftIndex, kind: NoticeKind) {
@@ -373,13 +432,6 @@ pub(super) async fn report_silence(outbox: Arc<Outbox>) {
     }
 }
 
-fn broken(error: &hyper::Error) -> Error {
-    Error::new(
-        ErrorKind::Broken,
-        format!("the connection broke: {}", with_sources(error)),
-    )
-}
-
 fn closed(remainder: Remainder) -> Error {
     let context = match remainder {
         Remainder::Nothing => "the server ended the stream".to_owned(),
@@ -401,3 +453,6 @@ fn closed(remainder: Remainder) -> Error {
 fn now_nanos() -> i64 {
     i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,10 +9,12 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::mark::{Mark, Relation};
+use super::namespaces::{self, Covered};
 use super::notice::Gap;
 use crate::envelope::{Envelope, Line};
 use crate::error::{Error, ErrorKind};
 use crate::event::RaftIndex;
+use crate::nomad::Namespace;
 use crate::position::proof::ProofKey;
 
 /// A server that accepts a subscription sends `{}` at once (1.0.7, 1.1.1 and later).
@@ -29,6 +31,9 @@ pub(crate) const BACKOFF_BASE: Duration = Duration::from_millis(500);
 /// Cause of a gap that is suspected, since nothing shows the opposite.
 pub(crate) const UNPROVEN: &str = "unproven";
 
+/// Cause of a gap that is a line which was not taken.
+pub(crate) const LINE_DISCARDED: &str = "line_discarded";
+
 /// What can happen.
 pub(crate) enum Input {
     /// The source starts.
@@ -39,6 +44,8 @@ pub(crate) enum Input {
     Line(Line, Bytes),
     /// A line came that was not taken, with its index where that is known.
     Discarded(Option<RaftIndex>),
+    /// The namespaces that there are, for a subscription to all.
+    Namespaces(Vec<Namespace>),
     /// No connection could be made, or the stream ended.
     Ended(Error),
     /// The moment of [`Machine::deadline`] has come.
@@ -57,6 +64,7 @@ impl fmt::Debug for Input {
                 .field(&text.len())
                 .finish(),
             Self::Discarded(index) => f.debug_tuple("Discarded").field(index).finish(),
+            Self::Namespaces(list) => f.debug_tuple("Namespaces").field(list).finish(),
             Self::Ended(error) => f.debug_tuple("Ended").field(error).finish(),
             Self::Deadline => f.write_str("Deadline"),
         }
@@ -85,6 +93,8 @@ pub(crate) enum Output {
     Disconnected { endpoint: usize, error: Error },
     /// Events may be missing.
     Gap(Gap),
+    /// These namespaces are covered from the next subscription on.
+    NamespacesAdded(Vec<String>),
     /// For a minute the server has sent nothing but lines that are older than what we have.
     OnlyOlderLines { below: RaftIndex },
 }
@@ -134,6 +144,9 @@ pub(crate) struct Machine {
     rules: Rules,
     state: State,
     mark: Mark,
+    covered: Covered,
+    /// Whether a line with events came through this connection.
+    batch_seen: bool,
     /// Number of the address in use.
     endpoint: usize,
     /// Failures in a row, without a healthy stream between them.
@@ -147,6 +160,8 @@ impl Machine {
             rules,
             state: State::Idle,
             mark,
+            covered: Covered::default(),
+            batch_seen: false,
             endpoint: 0,
             failures: 0,
         }
@@ -184,11 +199,13 @@ impl Machine {
                     outputs.push(Output::Gap(Gap {
                         from: index.unwrap_or(self.mark.index()),
                         to: index,
-                        cause: "line_discarded",
+                        cause: LINE_DISCARDED,
+                        namespace: None,
                     }));
                 }
                 outputs
             }
+            Input::Namespaces(list) => self.listed(now, list),
             Input::Ended(error) => self.ended(now, error),
             Input::Deadline => self.deadline_passed(now),
         }
@@ -227,6 +244,8 @@ impl Machine {
             return Vec::new();
         }
         let resumed_at = self.mark.index();
+        self.covered.begin(resumed_at);
+        self.batch_seen = false;
         self.state = match self.mark {
             Mark::Nothing => {
                 // From now on all is wanted: what is evicted before the next connection, if none is taken from this one, is
@@ -250,6 +269,12 @@ impl Machine {
     fn batch(&mut self, now: Duration, batch: Envelope, text: Bytes, outputs: &mut Vec<Output>) {
         let index = batch.index;
         let total = batch.events.len();
+        if !std::mem::replace(&mut self.batch_seen, true) {
+            self.covered.first_line(index);
+        }
+        for event in &batch.events {
+            self.covered.delivered(&event.namespace);
+        }
         let asked = self.mark.index();
         let leaves_out = self.mark.leaves_out(index);
         let (relation, new) = self.mark.take(batch, text, self.rules.proof_key);
@@ -344,8 +369,32 @@ impl Machine {
         }
     }
 
-    fn ended(&mut self, now: Duration, error: Error) -> Vec<Output> {
-        let mut outputs = Vec::new();
+    /// The list of namespaces: what is new is covered by the next subscription, so that follows at once.
+    fn listed(&mut self, now: Duration, list: Vec<Namespace>) -> Vec<Output> {
+        let new = self.covered.take(list);
+        if new.is_empty() {
+            return Vec::new();
+        }
+        let mut outputs = vec![Output::NamespacesAdded(
+            new.iter().map(|namespace| namespace.name.clone()).collect(),
+        )];
+        // Before anything was taken nothing was passed over: the next subscription begins at the same place.
+        if let Mark::Taken(_) = self.mark {
+            let read = self.mark.index();
+            let gaps = new
+                .into_iter()
+                .filter_map(|namespace| namespaces::gap(namespace, read));
+            outputs.extend(gaps.map(Output::Gap));
+        }
+        if !matches!(self.state, State::Idle | State::Connecting) {
+            self.leave(now, &mut outputs);
+            outputs.push(self.connect(Duration::ZERO));
+        }
+        outputs
+    }
+
+    /// Notes that the connection is gone, or about to be.
+    fn leave(&mut self, now: Duration, outputs: &mut Vec<Output>) {
         if let State::Resuming {
             prove_by: Some(_), ..
         } = self.state
@@ -362,6 +411,11 @@ impl Machine {
         {
             self.failures = 0;
         }
+    }
+
+    fn ended(&mut self, now: Duration, error: Error) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        self.leave(now, &mut outputs);
         let error = match self.state {
             // The end before the first line says something else than the end of a stream that worked.
             State::Opening { .. } => error.before_first_line(),
@@ -390,6 +444,7 @@ fn unproven(from: RaftIndex, to: Option<RaftIndex>) -> Output {
         from,
         to,
         cause: UNPROVEN,
+        namespace: None,
     })
 }
 

@@ -4,12 +4,17 @@
 //! and the driver does it. What is new waits in the outbox for the host, within `queue_bytes`, until the host has answered
 //! for it.
 
+mod agents;
 mod driver;
+mod inquiry;
 mod liveness;
 mod machine;
 mod mark;
+mod namespaces;
 pub mod notice;
 mod outbox;
+mod pending;
+mod watch;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use machine::fuzzing;
@@ -25,7 +30,7 @@ use tracing::Instrument;
 
 use crate::event::{Batch, BatchId};
 use crate::invariants::{Invariant, stops_in_time};
-use crate::nomad::{Dial, Network};
+use crate::nomad::{Client, Dial, Network};
 use crate::options::Settings;
 use crate::position::{Delivery, Positions};
 use driver::Driver;
@@ -99,7 +104,8 @@ impl EventStream {
         let outbox = Outbox::new(settings.queue_bytes);
         outbox.telemetry.queue_limit(settings.queue_bytes);
         let interval = settings.status_interval;
-        let driver = Driver::new(settings, Arc::clone(&outbox), dial);
+        let agents = Client::new(Arc::clone(&settings), dial);
+        let driver = Driver::new(settings, agents, Arc::clone(&outbox));
         // Ends the stream however the driver ends, so that a fault in it cannot look like a quiet cluster.
         let end = EndOnDrop(Arc::clone(&outbox));
         let follow = async move {

@@ -113,8 +113,10 @@ pub struct Gap {
     pub from: RaftIndex,
     /// The first index seen afterwards; `null` while none has been: then it is that of the next batch above `from`.
     pub to: Option<RaftIndex>,
-    /// Why, a word from a closed set: `unproven` or `line_discarded`.
+    /// Why, a word from a closed set: `unproven`, `line_discarded` or `namespace_added`.
     pub cause: &'static str,
+    /// The namespace that it is confined to; `null` for all.
+    pub namespace: Option<String>,
 }
 
 /// Fields of `LineDiscarded`.

@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Item;
-use super::machine::UNPROVEN;
-use super::notice::{Gap, Notice, NoticeKind, Status};
+use super::notice::{Notice, Status};
+use super::pending::Pending;
 use crate::event::{Batch, BatchId, Event, RaftIndex};
 use crate::invariants::{Invariant, Watch, memory_bounded};
 use crate::position::{Delivery, Ledger, Positions};
@@ -50,63 +50,6 @@ struct Counts {
     duplicates: u64,
     discarded_lines: u64,
     disconnects: u64,
-}
-
-/// Notices that wait, one of a type: a newer one replaces an older one, but gaps are merged. So they are bounded by the
-/// number of types, and a full queue of batches does not silence them.
-///
-/// Of gaps there can be two, one that has an end and one that has none yet. A gap without an end is one up to the next batch
-/// that is handed out; merged with one from before batches that still wait, it would seem to end at the first of those.
-#[derive(Debug, Default)]
-struct Pending(VecDeque<Notice>);
-
-impl Pending {
-    fn push(&mut self, mut notice: Notice) {
-        let same = self
-            .0
-            .iter()
-            .position(|waiting| same_place(&waiting.kind, &notice.kind));
-        if let Some(waiting) = same.and_then(|place| self.0.remove(place))
-            && let (NoticeKind::Gap(old), NoticeKind::Gap(new)) = (&waiting.kind, &mut notice.kind)
-        {
-            *new = Gap {
-                from: old.from.min(new.from),
-                to: old.to.max(new.to),
-                // What is suspected may be more than what was seen to be discarded.
-                cause: if old.cause == UNPROVEN {
-                    old.cause
-                } else {
-                    new.cause
-                },
-            };
-            notice.index = notice.index.max(waiting.index);
-        }
-        self.0.push_back(notice);
-    }
-
-    /// A batch of this index comes behind the gap that has no end yet: that is its end.
-    fn end_gap(&mut self, index: RaftIndex) {
-        let open = self.0.iter().position(|waiting| {
-            matches!(&waiting.kind, NoticeKind::Gap(gap) if gap.to.is_none() && gap.from < index)
-        });
-        if let Some(mut notice) = open.and_then(|place| self.0.remove(place)) {
-            if let NoticeKind::Gap(gap) = &mut notice.kind {
-                gap.to = Some(index);
-            }
-            notice.index = index;
-            self.push(notice);
-        }
-    }
-}
-
-/// Whether the newer notice takes the place of the older one.
-fn same_place(older: &NoticeKind, newer: &NoticeKind) -> bool {
-    match (older, newer) {
-        (NoticeKind::Gap(older), NoticeKind::Gap(newer)) => {
-            older.to.is_some() == newer.to.is_some()
-        }
-        _ => older.name() == newer.name(),
-    }
 }
 
 impl Outbox {
@@ -151,7 +94,7 @@ impl Outbox {
         // What the events take besides their text counts too: it is a third of a short line.
         let text_bytes = line_bytes + events.len() * size_of::<Event>();
         self.tell(|state| {
-            state.notices.end_gap(index);
+            state.notices.end_gaps(index);
             let id = state.ledger.admit(index, text_bytes, events.len());
             state.queue.push_back(Batch {
                 id,
@@ -235,7 +178,7 @@ impl Outbox {
     /// The next item, notices first.
     pub(super) fn poll_item(&self, cx: &mut Context<'_>) -> Poll<Option<Item>> {
         let mut state = self.lock();
-        if let Some(notice) = state.notices.0.pop_front() {
+        if let Some(notice) = state.notices.pop() {
             return Poll::Ready(Some(Item::Notice(notice)));
         }
         if let Some(batch) = state.queue.pop_front() {
@@ -344,6 +287,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::stream::notice::{Gap, NoticeKind};
 
     fn batch(outbox: &Outbox, index: u64) {
         outbox.push_batch(RaftIndex(index), Vec::new(), 10);
@@ -458,29 +402,6 @@ mod tests {
     }
 
     #[test]
-    fn merged_gaps_keep_the_graver_cause() {
-        let gap = |from: u64, to: Option<u64>, cause| Notice {
-            at: 0,
-            index: RaftIndex(to.unwrap_or(from)),
-            kind: NoticeKind::Gap(Gap {
-                from: RaftIndex(from),
-                to: to.map(RaftIndex),
-                cause,
-            }),
-        };
-        let mut pending = Pending::default();
-        pending.push(gap(7, Some(12), "unproven"));
-        pending.push(gap(13, Some(13), "line_discarded"));
-        assert_eq!(pending.0, [gap(7, Some(13), "unproven")]);
-        pending.push(gap(13, None, "line_discarded"));
-        pending.push(gap(15, None, "unproven"));
-        pending.push(gap(15, None, "line_discarded"));
-        let mut latest = gap(13, None, "unproven");
-        latest.index = RaftIndex(15);
-        assert_eq!(pending.0, [gap(7, Some(13), "unproven"), latest]);
-    }
-
-    #[test]
     fn an_unparsable_line_between_queued_batches_is_not_announced_as_a_gap_before_them() {
         let outbox = Outbox::new(1 << 20);
         let discarded_behind = |index| {
@@ -491,6 +412,7 @@ mod tests {
                     from: RaftIndex(index),
                     to: None,
                     cause: "line_discarded",
+                    namespace: None,
                 }),
             });
         };

@@ -7,8 +7,9 @@ use std::process::Command;
 
 use nomad_events::options::{
     DEFAULT_BACKOFF_MAX_SECS, DEFAULT_CONNECT_TIMEOUT_SECS, DEFAULT_ENDPOINT,
-    DEFAULT_IDLE_TIMEOUT_SECS, DEFAULT_MAX_LINE_BYTES, DEFAULT_QUEUE_BYTES,
-    DEFAULT_STATUS_INTERVAL_SECS, DEFAULT_STOP_TIMEOUT_SECS, DEFAULT_TOPICS, Options,
+    DEFAULT_IDLE_TIMEOUT_SECS, DEFAULT_MAX_LINE_BYTES, DEFAULT_NAMESPACE_REFRESH_SECS,
+    DEFAULT_QUEUE_BYTES, DEFAULT_STATUS_INTERVAL_SECS, DEFAULT_STOP_TIMEOUT_SECS, DEFAULT_TOPICS,
+    Options,
 };
 
 const README: &str = "README.md";
@@ -146,6 +147,7 @@ fn default_of(option: &str) -> Option<String> {
         "connect_timeout_secs" => DEFAULT_CONNECT_TIMEOUT_SECS.to_string(),
         "idle_timeout_secs" => DEFAULT_IDLE_TIMEOUT_SECS.to_string(),
         "backoff_max_secs" => DEFAULT_BACKOFF_MAX_SECS.to_string(),
+        "namespace_refresh_secs" => DEFAULT_NAMESPACE_REFRESH_SECS.to_string(),
         "status_interval_secs" => DEFAULT_STATUS_INTERVAL_SECS.to_string(),
         "stop_timeout_secs" => DEFAULT_STOP_TIMEOUT_SECS.to_string(),
         other => panic!("the option {other} is new: say here what its default is"),

@@ -301,6 +301,7 @@ fn gap() -> Notice {
             from: RaftIndex(1),
             to: None,
             cause: "unproven",
+            namespace: None,
         }),
     }
 }

@@ -101,10 +101,16 @@ fn words(output: &Output) -> String {
         Output::Disconnected { endpoint, error } => {
             format!("disconnected {endpoint} {}", error.kind().as_str())
         }
-        Output::Gap(gap) => match gap.to {
-            Some(to) => format!("gap {} to {to} {}", gap.from, gap.cause),
-            None => format!("gap from {} {}", gap.from, gap.cause),
-        },
+        Output::Gap(gap) => {
+            let to = gap.to.map_or(String::new(), |to| format!(" to {to}"));
+            let from = if gap.to.is_none() { "from " } else { "" };
+            let of = gap
+                .namespace
+                .as_ref()
+                .map_or(String::new(), |name| format!(" of {name}"));
+            format!("gap {from}{}{to} {}{of}", gap.from, gap.cause)
+        }
+        Output::NamespacesAdded(names) => format!("namespaces {}", names.join(" ")),
         Output::OnlyOlderLines { below } => format!("only older than {below}"),
     }
 }
@@ -403,4 +409,92 @@ fn the_reason_for_an_end_before_the_first_line_is_told() {
             "{error}"
         );
     }
+}
+
+fn list(lab: &mut Lab, rows: &[(&str, u64)]) -> Vec<String> {
+    let rows = rows
+        .iter()
+        .map(|&(name, index)| Namespace {
+            name: name.to_owned(),
+            create_index: RaftIndex(index),
+        })
+        .collect();
+    lab.step(Input::Namespaces(rows))
+}
+
+#[test]
+fn new_namespaces_are_subscribed_to_at_once_and_together() {
+    let mut lab = Lab::new(Mark::Nothing);
+    lab.step(Input::Begin);
+    assert!(list(&mut lab, &[("default", 1)]).is_empty());
+    lab.step(Input::Accepted);
+    lab.beat();
+    lab.line(5, &["a"]);
+    lab.line(9, &["b"]);
+    assert!(list(&mut lab, &[("default", 1)]).is_empty());
+    // One was made before the last line that was read: its events up to there went by.
+    assert_eq!(
+        list(&mut lab, &[("default", 1), ("x", 7), ("y", 12)]),
+        [
+            "namespaces x y",
+            "gap 7 to 9 namespace_added of x",
+            "connect 0 at 9 within 0ns"
+        ]
+    );
+    // The list that is read before the next subscription has them too, and then they are covered.
+    assert!(list(&mut lab, &[("default", 1), ("x", 7), ("y", 12)]).is_empty());
+    lab.step(Input::Accepted);
+    lab.beat();
+    assert_eq!(lab.line(9, &["b", "of x"]), ["duplicates 1", "emit 9 of x"]);
+    assert!(list(&mut lab, &[("default", 1), ("y", 12)]).is_empty());
+}
+
+#[test]
+fn a_namespace_made_before_a_reconnect_is_a_gap_and_nothing_more() {
+    let mut lab = Lab::new(Mark::Nothing);
+    lab.step(Input::Begin);
+    list(&mut lab, &[("default", 1)]);
+    lab.step(Input::Accepted);
+    lab.beat();
+    lab.line(9, &["b"]);
+    lab.end();
+    assert_eq!(
+        list(&mut lab, &[("default", 1), ("x", 7)]),
+        ["namespaces x", "gap 7 to 9 namespace_added of x"]
+    );
+    lab.step(Input::Accepted);
+    assert_eq!(lab.beat(), ["connected 1 at 9"]);
+}
+
+#[test]
+fn to_subscribe_again_is_no_failure() {
+    let mut lab = Lab::new(Mark::Nothing);
+    lab.step(Input::Begin);
+    list(&mut lab, &[]);
+    lab.end();
+    lab.end();
+    lab.step(Input::Accepted);
+    lab.beat();
+    assert_eq!(
+        list(&mut lab, &[("x", 1)]),
+        ["namespaces x", "connect 0 at 0 within 0ns"]
+    );
+    // The two failures still count.
+    assert!(lab.end()[1].ends_with("within 2s"));
+}
+
+#[test]
+fn to_subscribe_again_keeps_a_suspicion() {
+    let mut lab = Lab::resumed_at_seven();
+    lab.machine.covered.take(Vec::new());
+    lab.beat();
+    lab.line(7, &["other"]);
+    assert_eq!(
+        list(&mut lab, &[("x", 8)]),
+        [
+            "namespaces x",
+            "gap from 7 unproven",
+            "connect 1 at 7 within 0ns"
+        ]
+    );
 }

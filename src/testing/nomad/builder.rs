@@ -5,18 +5,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use secrecy::SecretString;
 
+use super::access::Access;
 use super::state::{Settings, Shared};
 use super::version::Version;
 use super::{DEFAULT_REGION, FakeNomad, parse_all};
 use crate::testing::tls::ServerTls;
 
 /// Options of a [`FakeNomad`], with the defaults of an agent without ACLs.
-#[derive(Debug)]
 pub struct FakeNomadBuilder {
     settings: Settings,
-    token: Option<SecretString>,
+    tokens: Vec<(String, Access)>,
     lines: Vec<Bytes>,
     namespaces: Vec<(String, u64)>,
 }
@@ -35,7 +34,7 @@ impl Default for FakeNomadBuilder {
                 tls: None,
                 unix_socket: None,
             },
-            token: None,
+            tokens: Vec::new(),
             lines: Vec::new(),
             namespaces: Vec::new(),
         }
@@ -73,13 +72,20 @@ impl FakeNomadBuilder {
         self
     }
 
-    /// Turns ACLs on: requests need this token.
+    /// Turns ACLs on: requests need this token, a management token.
     ///
     /// Without it they get 403 `Permission denied`; streams of the versions that hijack get 200, no line, and after
     /// [`eof_delay`](Self::eof_delay) their end.
     #[must_use]
     pub fn token(mut self, token: &str) -> Self {
-        self.token = Some(SecretString::from(token));
+        self.tokens.push((token.to_owned(), Access::management()));
+        self
+    }
+
+    /// Turns ACLs on, with a token of these rights. Several may be given.
+    #[must_use]
+    pub fn token_with(mut self, token: &str, access: Access) -> Self {
+        self.tokens.push((token.to_owned(), access));
         self
     }
 
@@ -144,8 +150,11 @@ impl FakeNomadBuilder {
     pub async fn start(self) -> io::Result<FakeNomad> {
         let lines = parse_all(self.lines)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        let shared = Shared::new(self.settings, self.token);
+        let shared = Shared::new(self.settings);
         shared.change(|state| {
+            for (token, access) in self.tokens {
+                state.grant_access(&token, access);
+            }
             for (name, create_index) in &self.namespaces {
                 state.lists.add_namespace(name, *create_index);
             }
@@ -154,5 +163,13 @@ impl FakeNomadBuilder {
             }
         });
         FakeNomad::start(shared).await
+    }
+}
+
+impl std::fmt::Debug for FakeNomadBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FakeNomadBuilder")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }

@@ -22,6 +22,7 @@ const LISTS: &[(&str, &[&str])] = &[
     ("/v1/volumes?type=csi", &["CSIVolume"]),
     ("/v1/volumes?type=host", &["HostVolume"]),
     ("/v1/plugins", &[]),
+    ("/v1/operator/scheduler/configuration", &[]),
     ("/v1/plugins?type=csi", &["CSIPlugin"]),
     ("/v1/vars", &["Variable"]),
     ("/v1/acl/tokens", &["ACLToken"]),
@@ -111,7 +112,7 @@ impl Lists {
     }
 
     /// The answer to a permitted request.
-    pub(super) fn answer(&self, request: &SeenRequest) -> Answer {
+    pub(super) fn answer(&self, request: &SeenRequest, sees: &dyn Fn(&str) -> bool) -> Answer {
         if request.query_value("stale").is_none() && !self.leader.known {
             return Answer::error(500, "No cluster leader");
         }
@@ -127,10 +128,9 @@ impl Lists {
             .map(|(list, _)| self.moved.get(list).copied().unwrap_or_default());
         let (default_body, moved) = match (path.as_str(), moved) {
             (NAMESPACES, _) => (
-                Some(self.namespace_rows()),
+                Some(self.namespace_rows(sees)),
                 self.namespaces.values().max().copied(),
             ),
-            ("/v1/regions", _) => (Some(format!("[\"{}\"]", super::DEFAULT_REGION)), None),
             ("/v1/status/leader", _) => (Some("\"127.0.0.1:4647\"".to_owned()), None),
             (_, Some(moved)) => (Some("[]".to_owned()), Some(moved)),
             (_, None) => (None, None),
@@ -144,8 +144,19 @@ impl Lists {
             .copied()
             .or(moved)
             .unwrap_or_default();
-        Answer::json(body)
-            .header("X-Nomad-Index", index.to_string())
+        self.meta(Answer::json(body).header("X-Nomad-Index", index.to_string()))
+    }
+
+    /// An answer from a server's state: only with `stale` while there is no leader.
+    pub(super) fn with_meta(&self, request: &SeenRequest, answer: Answer) -> Answer {
+        if request.query_value("stale").is_none() && !self.leader.known {
+            return Answer::error(500, "No cluster leader");
+        }
+        self.meta(answer.header("X-Nomad-Index", "0"))
+    }
+
+    fn meta(&self, answer: Answer) -> Answer {
+        answer
             .header("X-Nomad-Knownleader", self.leader.known.to_string())
             .header(
                 "X-Nomad-Lastcontact",
@@ -153,10 +164,11 @@ impl Lists {
             )
     }
 
-    fn namespace_rows(&self) -> String {
+    fn namespace_rows(&self, sees: &dyn Fn(&str) -> bool) -> String {
         let rows: Vec<String> = self
             .namespaces
             .iter()
+            .filter(|(name, _)| sees(name))
             .map(|(name, index)| {
                 // Nomad allows letters, digits and dashes in a name, so it needs no escapes.
                 format!(

@@ -5,8 +5,8 @@
 //! [appended](FakeNomad::append), connections go wrong by [`Script`] or by hand through a [`StreamHandle`], and tests look at the
 //! [requests](FakeNomad::requests) and wait for what they need.
 //!
-//! It does not imitate: compression, blocking queries, pagination and filters of the lists, rights finer than one token and
-//! [denied paths](FakeNomad::deny), and what a real agent makes of parameters that its shared parser refuses (a negative `index`
+//! It does not imitate: compression, blocking queries, pagination and filters of the lists, lists that a token sees a part of (but
+//! for the namespaces), workload identities, and what a real agent makes of parameters that its shared parser refuses (a negative `index`
 //! is a plain 400 here). Its sockets are real, so it is not for a paused clock: that would run ahead of them.
 //!
 //! # Examples
@@ -31,6 +31,7 @@
 //! # }
 //! ```
 
+mod access;
 mod builder;
 mod handle;
 mod history;
@@ -54,7 +55,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -66,6 +66,7 @@ use socket::Listeners;
 use state::Shared;
 use version::Answer;
 
+pub use access::Access;
 pub use builder::FakeNomadBuilder;
 pub use handle::StreamHandle;
 pub use line::{BatchText, EventText, KeyOrder, LineError};
@@ -273,10 +274,35 @@ impl FakeNomad {
         Ok(())
     }
 
-    /// Changes the token that requests need; `None` is a cluster without ACLs. Open streams go on.
+    /// Changes the token that requests need, a management token; `None` is a cluster without ACLs. Open streams go on.
     pub fn set_token(&self, token: Option<&str>) {
-        let token = token.map(SecretString::from);
-        self.shared.change(|state| state.token = token);
+        self.shared.change(|state| {
+            state.acls = None;
+            if let Some(token) = token {
+                state.grant_access(token, Access::management());
+            }
+        });
+    }
+
+    /// Gives a token these rights, in place of those it had. Turns ACLs on. Open streams go on.
+    pub fn grant(&self, token: &str, access: Access) {
+        self.shared
+            .change(|state| state.grant_access(token, access));
+    }
+
+    /// Deletes a token. Open streams go on.
+    pub fn revoke(&self, token: &str) {
+        self.shared.change(|state| {
+            if let Some(acls) = &mut state.acls {
+                acls.remove(token);
+            }
+        });
+    }
+
+    /// Sets what requests without a token may do. Turns ACLs on.
+    pub fn set_anonymous(&self, access: Access) {
+        self.shared
+            .change(|state| state.acls.get_or_insert_default().anonymous = access);
     }
 
     /// Refuses this path to everybody, as to a token without the right: `/v1/nodes`, [`STREAM_PATH`].

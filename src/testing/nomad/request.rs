@@ -105,6 +105,17 @@ impl SeenRequest {
         self
     }
 
+    /// Whether the token has the form of Nomad's own.
+    pub(super) fn token_is_uuid(&self) -> bool {
+        self.token.as_ref().is_some_and(|token| {
+            let token = token.expose_secret();
+            token.len() == 36
+                && token
+                    .bytes()
+                    .all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
+        })
+    }
+
     /// Whether the connection can take another request afterwards.
     pub(super) fn keeps_alive(&self) -> bool {
         let asked = self.header("connection").unwrap_or_default();

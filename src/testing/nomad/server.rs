@@ -93,7 +93,7 @@ fn ordinary(shared: &Shared, request: &SeenRequest) -> Answer {
     if let Some(answer) = once.or_else(|| shared.refusal(request)) {
         return answer;
     }
-    shared.state().lists.answer(request)
+    shared.answer(request)
 }
 
 /// A client's connection.

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
+use super::access::{Access, Acls, Caller};
 use super::history::{Found, History, Place};
 use super::line::Line;
 use super::lists::Lists;
@@ -56,7 +56,8 @@ pub(super) struct Shared {
 pub(super) struct State {
     pub(super) history: History,
     pub(super) lists: Lists,
-    pub(super) token: Option<SecretString>,
+    /// `None`: a cluster without ACLs.
+    pub(super) acls: Option<Acls>,
     pub(super) denied: BTreeSet<String>,
     pub(super) scripts: VecDeque<Script>,
     pub(super) replay: Option<Vec<Arc<Line>>>,
@@ -94,11 +95,11 @@ pub(super) enum Refused {
 }
 
 impl Shared {
-    pub(super) fn new(settings: Settings, token: Option<SecretString>) -> Self {
+    pub(super) fn new(settings: Settings) -> Self {
         let state = State {
             history: History::new(settings.buffer_size),
             lists: Lists::new(),
-            token,
+            acls: None,
             denied: BTreeSet::new(),
             scripts: VecDeque::new(),
             replay: None,
@@ -150,17 +151,33 @@ impl Shared {
     pub(super) fn refusal(&self, request: &SeenRequest) -> Option<Answer> {
         let state = self.state();
         let region = request.query_value("region").unwrap_or_default();
-        if !region.is_empty() && region != self.settings.region {
+        if request.path != "/v1/regions" && !region.is_empty() && region != self.settings.region {
             return Some(Answer::error(500, "No path to region"));
         }
-        let admitted = match &state.token {
-            None => true,
-            Some(token) => request.token_is(token.expose_secret()),
-        };
-        if !admitted || state.denied.contains(&request.path) {
+        if state.denied.contains(&request.path) {
             return Some(Answer::error(403, "Permission denied"));
         }
+        if !request.is_stream() {
+            return state.caller(request).refusal(request);
+        }
         None
+    }
+
+    /// The answer to an ordinary request that is permitted.
+    pub(super) fn answer(&self, request: &SeenRequest) -> Answer {
+        let state = self.state();
+        let caller = state.caller(request);
+        match request.path.as_str() {
+            "/v1/agent/self" => Answer::json(format!(
+                r#"{{"config":{{"Region":"{}","Server":{{"Enabled":true,"EnableEventBroker":{}}}}},"member":{{}},"stats":{{}}}}"#,
+                self.settings.region, self.settings.event_broker,
+            )),
+            "/v1/regions" => Answer::json(format!(r#"["{}"]"#, self.settings.region)),
+            "/v1/acl/token/self" => state.lists.with_meta(request, caller.identity()),
+            _ => state
+                .lists
+                .answer(request, &|namespace| caller.sees(namespace)),
+        }
     }
 
     /// Grants or refuses a stream.
@@ -178,6 +195,14 @@ impl Shared {
             |answer: Answer| Refused::Subscription(answer.header("Cache-Control", "no-cache"));
         if let Some(answer) = self.refusal(request) {
             return Err(refused(answer));
+        }
+        let may = {
+            let state = self.state();
+            let caller = state.caller(request);
+            caller.may_subscribe(&subscription.topics(), &subscription.namespaces())
+        };
+        if !may {
+            return Err(refused(Answer::error(403, "Permission denied")));
         }
         if !self.settings.event_broker {
             return Err(refused(Answer::error(500, "EventBroker not configured")));
@@ -251,6 +276,18 @@ impl Shared {
 }
 
 impl State {
+    /// Who a request comes from.
+    pub(super) fn caller(&self, request: &SeenRequest) -> Caller<'_> {
+        self.acls
+            .as_ref()
+            .map_or(Caller::AclsOff, |acls| acls.caller(request))
+    }
+
+    /// Gives a token these rights; that turns ACLs on.
+    pub(super) fn grant_access(&mut self, token: &str, access: Access) {
+        self.acls.get_or_insert_default().set(token, access);
+    }
+
     /// Adds a line to the history.
     pub(super) fn append(&mut self, line: Arc<Line>) {
         self.lists.note(&line);

@@ -75,6 +75,16 @@ impl Subscription {
         })
     }
 
+    /// The topics that are asked for, `*` for all.
+    pub(super) fn topics(&self) -> Vec<&str> {
+        self.topics.keys().map(String::as_str).collect()
+    }
+
+    /// The namespaces that are asked for, written out.
+    pub(super) fn namespaces(&self) -> Vec<&str> {
+        self.namespaces.iter().map(String::as_str).collect()
+    }
+
     /// The line as this subscription gets it; `None` when nothing of it is left.
     pub(super) fn select(&self, line: &Line) -> Option<Bytes> {
         let Some(events) = &line.events else {

@@ -1,5 +1,6 @@
 //! A raw socket against the fake: what it writes is compared byte for byte.
 
+mod access;
 mod buffer;
 mod endpoints;
 mod faults;

@@ -452,7 +452,7 @@ async fn a_refusal_says_what_to_do_and_is_tried_again() {
         .env("NOMAD_ADDR", nomad.url())
         .env("NOMAD_TOKEN", "wrong-token");
     let mut tail = start(folder("cli"), &mut command);
-    tail.until_errors("read-job").await;
+    tail.until_errors("does not know the token").await;
     nomad.set_token(Some("wrong-token"));
     tail.until_output(|output| output.contains("job web")).await;
     assert_eq!(tail.stop().await, 0);

@@ -268,6 +268,7 @@ fn notices_in_the_examples_have_the_fields_that_the_source_sends() {
             from: index,
             to: None,
             cause: "unproven",
+            namespace: None,
         }),
         NoticeKind::LineDiscarded(LineDiscarded {
             bytes: 0,

@@ -1,0 +1,89 @@
+//! What the driver needs of Nomad, so that it can be driven without a socket.
+
+use std::future::Future;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+
+use crate::error::{Error, ErrorKind};
+use crate::event::RaftIndex;
+use crate::nomad::{self, Client, NamespaceList, Purpose, Subscription};
+
+/// The agents of a region, by the number of their address.
+pub(super) trait Agents: Send + Sync + 'static {
+    type Body: Body;
+
+    /// The address of that number, fit for logs.
+    fn name(&self, endpoint: usize) -> String;
+
+    /// Subscribes from `index` on, inclusive.
+    fn subscribe(
+        &self,
+        endpoint: usize,
+        index: RaftIndex,
+    ) -> impl Future<Output = Result<Self::Body, Error>> + Send;
+
+    /// The newest index of the subscribed topics.
+    fn latest_index(
+        &self,
+        endpoint: usize,
+    ) -> impl Future<Output = Result<RaftIndex, Error>> + Send;
+
+    /// The namespaces that the token can see.
+    fn namespaces(
+        &self,
+        endpoint: usize,
+    ) -> impl Future<Output = Result<NamespaceList, Error>> + Send;
+
+    /// The same refusal, with its reason as far as that can be found out. Bounded in time.
+    fn explain(
+        &self,
+        endpoint: usize,
+        purpose: Purpose,
+        refused: Error,
+    ) -> impl Future<Output = Error> + Send;
+}
+
+/// The body of an accepted subscription.
+pub(super) trait Body: Send {
+    /// The next bytes; `None` at a clean end. Cancel safe.
+    fn next(&mut self) -> impl Future<Output = Option<Result<Bytes, Error>>> + Send;
+}
+
+impl Agents for Client {
+    type Body = Subscription;
+
+    fn name(&self, endpoint: usize) -> String {
+        self.name(endpoint)
+    }
+
+    async fn subscribe(&self, endpoint: usize, index: RaftIndex) -> Result<Subscription, Error> {
+        self.subscribe(endpoint, index).await
+    }
+
+    async fn latest_index(&self, endpoint: usize) -> Result<RaftIndex, Error> {
+        self.latest_index(endpoint).await
+    }
+
+    async fn namespaces(&self, endpoint: usize) -> Result<NamespaceList, Error> {
+        self.namespaces(endpoint).await
+    }
+
+    async fn explain(&self, endpoint: usize, purpose: Purpose, refused: Error) -> Error {
+        let facts = self.probe(endpoint, purpose).await;
+        nomad::diagnose(&self.asked(endpoint), refused, &facts)
+    }
+}
+
+impl Body for Subscription {
+    async fn next(&mut self) -> Option<Result<Bytes, Error>> {
+        let frame = self.body.frame().await?;
+        Some(match frame {
+            Ok(frame) => Ok(frame.into_data().unwrap_or_default()),
+            Err(error) => Err(Error::new(
+                ErrorKind::Broken,
+                format!("the connection broke: {}", nomad::with_sources(&error)),
+            )),
+        })
+    }
+}

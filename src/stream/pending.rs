@@ -1,0 +1,162 @@
+//! Notices that wait for the host, in a bounded place of their own. Pure.
+
+use std::collections::VecDeque;
+
+use super::machine::UNPROVEN;
+use super::notice::{Gap, Notice, NoticeKind};
+use crate::event::RaftIndex;
+
+/// So many gaps of single namespaces wait side by side; one more makes one gap of all of them.
+const MAX_PENDING_GAPS: usize = 64;
+
+/// Notices that wait, one of a type: a newer one replaces an older one, but gaps of the same namespaces are merged, and
+/// addresses do not hide each other's failures. So they are bounded, and a full queue of batches does not silence them.
+///
+/// Of gaps there can be two, one that has an end and one that has none yet. A gap without an end is one up to the next batch
+/// that is handed out; merged with one from before batches that still wait, it would seem to end at the first of those.
+#[derive(Debug, Default)]
+pub(super) struct Pending(VecDeque<Notice>);
+
+impl Pending {
+    /// Adds a notice.
+    pub(super) fn push(&mut self, mut notice: Notice) {
+        if let NoticeKind::Gap(new) = &mut notice.kind {
+            let gaps = self.0.iter().filter(|waiting| is_gap(waiting)).count();
+            if gaps >= MAX_PENDING_GAPS && new.namespace.is_some() {
+                new.namespace = None;
+            }
+        }
+        let same = self
+            .0
+            .iter()
+            .position(|waiting| is_same(&waiting.kind, &notice.kind));
+        if let Some(waiting) = same.and_then(|place| self.0.remove(place))
+            && let (NoticeKind::Gap(old), NoticeKind::Gap(new)) = (waiting.kind, &mut notice.kind)
+        {
+            merge(new, &old);
+            notice.index = notice.index.max(waiting.index);
+        }
+        self.0.push_back(notice);
+    }
+
+    /// A batch of this index comes behind the gaps that have no end yet: that is their end.
+    pub(super) fn end_gaps(&mut self, index: RaftIndex) {
+        let is_open = |waiting: &Notice| {
+            matches!(&waiting.kind, NoticeKind::Gap(gap) if gap.to.is_none() && gap.from < index)
+        };
+        while let Some(place) = self.0.iter().position(is_open)
+            && let Some(mut notice) = self.0.remove(place)
+        {
+            if let NoticeKind::Gap(gap) = &mut notice.kind {
+                gap.to = Some(index);
+            }
+            notice.index = index;
+            self.push(notice);
+        }
+    }
+
+    /// Takes the oldest.
+    pub(super) fn pop(&mut self) -> Option<Notice> {
+        self.0.pop_front()
+    }
+}
+
+fn is_gap(notice: &Notice) -> bool {
+    matches!(notice.kind, NoticeKind::Gap(_))
+}
+
+/// Whether the newer one makes the older one superfluous, or takes it into itself.
+fn is_same(old: &NoticeKind, new: &NoticeKind) -> bool {
+    match (old, new) {
+        (NoticeKind::Gap(old), NoticeKind::Gap(new)) => {
+            old.namespace == new.namespace && old.to.is_some() == new.to.is_some()
+        }
+        (NoticeKind::Disconnected(old), NoticeKind::Disconnected(new)) => {
+            old.endpoint == new.endpoint
+        }
+        _ => old.name() == new.name(),
+    }
+}
+
+fn merge(new: &mut Gap, old: &Gap) {
+    new.from = old.from.min(new.from);
+    new.to = old.to.max(new.to);
+    // What is suspected may be more than what was seen to be discarded.
+    if old.cause == UNPROVEN {
+        new.cause = old.cause;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::notice::Disconnected;
+
+    #[test]
+    fn merged_gaps_keep_the_graver_cause() {
+        let gap = |from: u64, to: Option<u64>, cause| Notice {
+            at: 0,
+            index: RaftIndex(to.unwrap_or(from)),
+            kind: NoticeKind::Gap(Gap {
+                from: RaftIndex(from),
+                to: to.map(RaftIndex),
+                cause,
+                namespace: None,
+            }),
+        };
+        let mut pending = Pending::default();
+        pending.push(gap(7, Some(12), "unproven"));
+        pending.push(gap(13, Some(13), "line_discarded"));
+        assert_eq!(pending.0, [gap(7, Some(13), "unproven")]);
+        pending.push(gap(13, None, "line_discarded"));
+        pending.push(gap(15, None, "unproven"));
+        pending.push(gap(15, None, "line_discarded"));
+        let mut latest = gap(13, None, "unproven");
+        latest.index = RaftIndex(15);
+        assert_eq!(pending.0, [gap(7, Some(13), "unproven"), latest]);
+    }
+
+    #[test]
+    fn a_failure_of_one_address_does_not_hide_that_of_another() {
+        let failure = |endpoint: &str, cause| Notice {
+            at: 0,
+            index: RaftIndex(0),
+            kind: NoticeKind::Disconnected(Disconnected {
+                endpoint: endpoint.to_owned(),
+                cause,
+                message: String::new(),
+            }),
+        };
+        let mut pending = Pending::default();
+        pending.push(failure("a", "connect"));
+        pending.push(failure("b", "token_unknown"));
+        pending.push(failure("a", "idle"));
+        assert_eq!(
+            pending.0,
+            [failure("b", "token_unknown"), failure("a", "idle")]
+        );
+    }
+
+    #[test]
+    fn gaps_of_many_namespaces_wait_side_by_side_and_in_bounds() {
+        let gap = |namespace: Option<usize>, from: u64| Notice {
+            at: 0,
+            index: RaftIndex(9),
+            kind: NoticeKind::Gap(Gap {
+                from: RaftIndex(from),
+                to: Some(RaftIndex(9)),
+                cause: "namespace_added",
+                namespace: namespace.map(|number| format!("ns-{number}")),
+            }),
+        };
+        let mut pending = Pending::default();
+        for number in 0..MAX_PENDING_GAPS {
+            pending.push(gap(Some(number), 5));
+        }
+        for number in [500, 400, 300] {
+            pending.push(gap(Some(number), 3));
+        }
+        assert_eq!(pending.0.len(), MAX_PENDING_GAPS + 1);
+        assert_eq!(pending.0.back(), Some(&gap(None, 3)));
+    }
+}

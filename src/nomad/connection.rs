@@ -152,16 +152,13 @@ where
 
 /// Why there is no answer.
 fn unanswered(error: &hyper::Error) -> Error {
-    if error.is_parse_too_large() {
-        return Error::new(
-            ErrorKind::Protocol,
-            format!("the head of the answer has more than {MAX_HEAD_BYTES} bytes or 100 headers"),
-        );
-    }
     if error.is_parse() {
         return Error::new(
             ErrorKind::Protocol,
-            format!("the answer is not HTTP: {}", with_sources(error)),
+            format!(
+                "the answer is not HTTP that can be read: {} (its head may have {MAX_HEAD_BYTES} bytes and 100 headers)",
+                with_sources(error)
+            ),
         );
     }
     Error::new(

@@ -138,7 +138,8 @@ impl ErrorKind {
             }
             Self::TokenExpired => "create a new token, or use `token_file` and renew what is in it",
             Self::TokenRights => {
-                "add what is missing to a policy of the token, or leave the topics out; config/nomad-events.policy.hcl has                  what the default topics need"
+                "add what is missing to a policy of the token, or leave the topics out; config/nomad-events.policy.hcl has \
+                 what the default topics need"
             }
             Self::Namespace => {
                 "set `namespace` to one that the token can read, or widen its policy: `namespace \"*\"` also covers those \

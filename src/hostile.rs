@@ -278,6 +278,7 @@ fn an_error_shows_its_context_and_its_remedy_only() {
     for kind in ErrorKind::ALL {
         let error = Error::new(kind, "context");
         assert_eq!(error.to_string(), format!("context; {}", kind.remedy()));
+        assert!(!kind.remedy().contains("  "), "{}", kind.remedy());
     }
 }
 

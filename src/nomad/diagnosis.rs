@@ -12,8 +12,6 @@ const MAX_NAMES: usize = 10;
 /// What was subscribed to.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
-    /// Name of the address that refused.
-    pub(crate) endpoint: String,
     pub(crate) topics: Vec<String>,
     pub(crate) namespace: String,
     pub(crate) region: Option<String>,
@@ -88,6 +86,8 @@ pub(crate) struct Facts {
     /// The token in the agent's own region, if another one is subscribed to.
     pub(crate) at_home: Answer<()>,
     pub(crate) broker: Answer<Broker>,
+    /// Whether a line came of a subscription that the token may have; `None`: it was not tried.
+    pub(crate) trial: Option<bool>,
     /// Time ran out.
     pub(crate) cut_short: bool,
 }
@@ -117,16 +117,14 @@ pub(crate) fn diagnose(asked: &Asked, refused: Error, facts: &Facts) -> Error {
         .or_else(|| missing_rights(asked, facts))
         .or_else(|| server(asked, facts));
     if let Some((kind, text)) = found {
-        return Error::found_out(kind, format!("{}: {text}", asked.endpoint));
+        return Error::found_out(kind, text);
     }
     if let Some(unknown) = not_found_out(facts) {
         return refused.with_remark(&format!("could not find out why: {unknown}"));
     }
     match remainder(asked, facts, refused.kind()) {
-        Some((kind, text)) => Error::found_out(kind, format!("{}: {text}", asked.endpoint)),
-        None => refused.with_remark(
-            "could not find out why: the token, its rights, the region, the leader and the event broker look right",
-        ),
+        Ok((kind, text)) => Error::found_out(kind, text),
+        Err(unknown) => refused.with_remark(&format!("could not find out why: {unknown}")),
     }
 }
 
@@ -314,26 +312,31 @@ fn not_found_out(facts: &Facts) -> Option<String> {
 }
 
 /// Everything that could be looked at is in order. What is left?
-fn remainder(asked: &Asked, facts: &Facts, refused: ErrorKind) -> Option<Found> {
+fn remainder(asked: &Asked, facts: &Facts, refused: ErrorKind) -> Result<Found, String> {
     let unlimited = matches!(
         facts.identity,
         Answer::Yes(Identity::AclsOff | Identity::Management)
     );
-    let broker_is_on = facts.broker == Answer::Yes(Broker { enabled: true });
-    // Up to 1.11.1 a broker that is off is no 403.
-    let broker_is_suspect = !broker_is_on && refused == ErrorKind::NoFirstLine;
-    if unlimited {
-        return broker_is_suspect.then(|| {
-            (
-                ErrorKind::NoEventBroker,
-                "everything else that can be checked is in order, so its event broker is probably off".to_owned(),
-            )
-        });
+    let broker_is_on =
+        facts.broker == Answer::Yes(Broker { enabled: true }) || facts.trial == Some(true);
+    if facts.trial == Some(false) {
+        if broker_is_on {
+            return Err("the event broker is on, and even a subscription that the token may have brings no line; is there \
+                        a proxy between, which holds answers back?"
+                .to_owned());
+        }
+        return Ok((
+            ErrorKind::NoEventBroker,
+            "a subscription that the token may have brings no line either, so the event broker is off (or a proxy between \
+             holds answers back)"
+                .to_owned(),
+        ));
     }
-    let hidden =
-        asked.namespace == "*" && facts.checks.iter().any(|check| check.namespace.is_some());
+    let hidden = !unlimited
+        && asked.namespace == "*"
+        && facts.checks.iter().any(|check| check.namespace.is_some());
     if hidden && facts.in_any_namespace == Some(false) {
-        return Some((
+        return Ok((
             ErrorKind::Namespace,
             format!(
                 "the token has rights in {} only, and there are namespaces that it does not see",
@@ -343,27 +346,38 @@ fn remainder(asked: &Asked, facts: &Facts, refused: ErrorKind) -> Option<Found> 
     }
     let mut suspects = Vec::new();
     if hidden {
-        suspects.push("a rule for a namespace by its name, which hides the one for `*`");
+        suspects.push((
+            ErrorKind::Namespace,
+            "a rule for a namespace by its name, which hides the one for `*` and the namespace itself",
+        ));
     }
     if facts.checks.iter().any(|check| check.granted.is_none()) {
-        suspects.push("`csi-read-volume`, which cannot be asked for");
+        suspects.push((
+            ErrorKind::TokenRights,
+            "`csi-read-volume`, of which the API does not tell",
+        ));
     }
-    if broker_is_suspect {
-        suspects.push("an event broker that is off");
+    // Up to 1.11.1 a broker that is off is no 403.
+    if !broker_is_on && refused == ErrorKind::NoFirstLine {
+        suspects.push((ErrorKind::NoEventBroker, "an event broker that is off"));
     }
-    let kind = match (hidden, broker_is_suspect) {
-        _ if suspects.is_empty() => return None,
-        (_, true) => ErrorKind::NoEventBroker,
-        (true, false) => ErrorKind::Namespace,
-        (false, false) => ErrorKind::TokenRights,
-    };
-    Some((
-        kind,
-        format!(
-            "everything that this token can check is in order; what is left is {}",
-            suspects.join(", or ")
+    match suspects.as_slice() {
+        [] => Err(
+            "the token, its rights, the region, the leader and the event broker look right"
+                .to_owned(),
         ),
-    ))
+        [(kind, suspect)] => Ok((
+            *kind,
+            format!("everything else is in order, so what is left is {suspect}"),
+        )),
+        several => {
+            let several: Vec<&str> = several.iter().map(|(_, suspect)| *suspect).collect();
+            Err(format!(
+                "everything that this token can check is in order; what is left is {}",
+                several.join(", or ")
+            ))
+        }
+    }
 }
 
 fn names(names: &[String]) -> String {

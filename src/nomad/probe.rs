@@ -20,6 +20,10 @@ use crate::options::Token;
 
 /// Limit for all questions of a probe together.
 pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a trial subscription may be without a line.
+const TRIAL_TIMEOUT: Duration = Duration::from_secs(3);
+/// The namespace that every cluster has.
+const DEFAULT_NAMESPACE: &str = "default";
 /// Longest answer that is read, whatever the question.
 pub(super) const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 /// In so many namespaces the rights are looked at.
@@ -92,9 +96,8 @@ impl Client {
     }
 
     /// What the probe is about.
-    pub(crate) fn asked(&self, endpoint: usize) -> Asked {
+    pub(crate) fn asked(&self) -> Asked {
         Asked {
-            endpoint: self.name(endpoint),
             topics: self
                 .settings
                 .topics
@@ -148,6 +151,30 @@ impl Client {
             };
         }
         facts.broker = self.ask_broker(endpoint, region).await;
+        if facts.broker != Answer::Yes(Broker { enabled: false })
+            && let Some((topic, namespace)) = permitted(facts)
+        {
+            facts.trial = self.try_stream(endpoint, topic, &namespace).await;
+        }
+    }
+
+    /// Whether a line comes of a subscription that the token may have. A server that grants it sends one at once.
+    async fn try_stream(&self, endpoint: usize, topic: &str, namespace: &str) -> Option<bool> {
+        let newest = i64::MAX.to_string();
+        let pairs = [
+            ("index", newest.as_str()),
+            ("topic", topic),
+            ("namespace", namespace),
+        ];
+        let target = target("/v1/event/stream", &pairs, self.settings.region.as_deref());
+        let trial = async {
+            let (status, mut body, _connection) = self.get(endpoint, &target).await.ok()?;
+            (status == StatusCode::OK).then_some(())?;
+            Some(matches!(body.frame().await, Some(Ok(_))))
+        };
+        tokio::time::timeout(TRIAL_TIMEOUT, trial)
+            .await
+            .unwrap_or(Some(false))
     }
 
     async fn ask_namespaces(&self, endpoint: usize, facts: &mut Facts) {
@@ -311,6 +338,24 @@ impl Client {
     }
 }
 
+/// A topic and a namespace that are open to the token for certain.
+fn permitted(facts: &Facts) -> Option<(&'static str, String)> {
+    if let Answer::Yes(Identity::AclsOff | Identity::Management) = facts.identity {
+        return Some(("Node", DEFAULT_NAMESPACE.to_owned()));
+    }
+    facts.checks.iter().find_map(|check| {
+        let topic = match check.right {
+            Right::NodeRead => "Node",
+            Right::ReadJob => "Job",
+            Right::HostVolumeRead => "HostVolume",
+            _ => return None,
+        };
+        let namespace = check.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+        // A yes for `*` is one for any namespace, and the stream wants it in each.
+        (check.granted == Some(true) && namespace != "*").then(|| (topic, namespace.to_owned()))
+    })
+}
+
 enum Read {
     Body(Vec<u8>),
     Refusal(u16, String),
@@ -335,6 +380,7 @@ async fn bounded(mut body: Incoming) -> Result<Vec<u8>, String> {
 /// Path and query of a question.
 pub(super) fn target(path: &str, pairs: &[(&str, &str)], region: Option<&str>) -> String {
     let mut query = Query::new(path);
+    // Of the stream's parameters this is one that it passes over, if it is well-formed.
     query.add("stale", "true");
     for (name, value) in pairs {
         query.add(name, value);

@@ -71,7 +71,7 @@ impl Agents for Client {
 
     async fn explain(&self, endpoint: usize, purpose: Purpose, refused: Error) -> Error {
         let facts = self.probe(endpoint, purpose).await;
-        nomad::diagnose(&self.asked(endpoint), refused, &facts)
+        nomad::diagnose(&self.asked(), refused, &facts)
     }
 }
 

@@ -2,7 +2,6 @@ use super::*;
 
 fn asked(namespace: &str) -> Asked {
     Asked {
-        endpoint: "http://a:4646".to_owned(),
         topics: ["Job", "Allocation", "Node"].map(str::to_owned).to_vec(),
         namespace: namespace.to_owned(),
         region: None,
@@ -252,18 +251,47 @@ fn every_cause_is_named() {
                 ..unlimited(Identity::AclsOff)
             },
             ErrorKind::NoEventBroker,
-            &["probably off"],
+            &["event broker that is off"],
         ),
         (
-            "a broker that is off, or a hidden namespace",
+            "a broker that is off, as a subscription that is permitted shows",
             asked("*"),
             Facts {
                 in_any_namespace: Some(true),
                 broker: Answer::Denied,
+                trial: Some(false),
                 ..checked(&["default"], vec![node(true), job("default", true)])
             },
             ErrorKind::NoEventBroker,
-            &["hides the one for `*`", "event broker that is off"],
+            &["no line either"],
+        ),
+        (
+            "a hidden namespace",
+            asked("*"),
+            Facts {
+                in_any_namespace: Some(true),
+                broker: Answer::Denied,
+                trial: Some(true),
+                ..checked(&["default"], vec![node(true), job("default", true)])
+            },
+            ErrorKind::Namespace,
+            &["hides the one for `*`"],
+        ),
+        (
+            "a right of which the API does not tell",
+            asked("team-a"),
+            Facts {
+                trial: Some(true),
+                ..checked(
+                    &["team-a"],
+                    vec![Check {
+                        granted: None,
+                        ..check(Right::CsiReadVolume, "team-a", true)
+                    }],
+                )
+            },
+            ErrorKind::TokenRights,
+            &["`csi-read-volume`"],
         ),
     ];
     for (case, asked, facts, kind, words) in table {
@@ -272,7 +300,6 @@ fn every_cause_is_named() {
         for word in words {
             assert!(message.contains(word), "{case}: {message}");
         }
-        assert!(message.starts_with("http://a:4646: "), "{case}: {message}");
     }
 }
 
@@ -290,7 +317,13 @@ fn what_was_not_found_out_is_not_guessed() {
         identity: Answer::Failed("connection refused".to_owned()),
         ..Facts::default()
     };
+    let proxied = Facts {
+        broker: Answer::Yes(Broker { enabled: true }),
+        trial: Some(false),
+        ..unlimited(Identity::Management)
+    };
     let table = [
+        (proxied, "a proxy between"),
         (Facts::default(), "the agent was not asked"),
         (cut_short, "did not answer in time"),
         (unreachable, "connection refused"),
@@ -316,6 +349,24 @@ fn what_was_found_before_time_ran_out_counts() {
         ..checked(&[], vec![check(Right::NodeRead, "", false)])
     };
     assert_eq!(silent(&asked("*"), &facts).0, ErrorKind::TokenRights);
+}
+
+#[test]
+fn several_suspects_are_named_and_none_is_accused() {
+    let facts = Facts {
+        in_any_namespace: Some(true),
+        broker: Answer::Denied,
+        ..checked(&["default"], vec![check(Right::ReadJob, "default", true)])
+    };
+    let (kind, message) = silent(&asked("*"), &facts);
+    assert_eq!(kind, ErrorKind::NoFirstLine, "{message}");
+    for words in [
+        "could not find out",
+        "hides the one for `*`",
+        "event broker that is off",
+    ] {
+        assert!(message.contains(words), "{message}");
+    }
 }
 
 #[test]

@@ -44,7 +44,17 @@ const ROW: Row = Row {
     words: &[],
 };
 
-const ROWS: [Row; 16] = [
+const ROWS: [Row; 17] = [
+    Row {
+        case: "a namespace that a rule by its name hides",
+        fake: |fake| {
+            fake.namespace("team-a", 3)
+                .token_with(TOKEN, policy().namespace("team-a", []))
+        },
+        cause: "namespace",
+        words: &["hides the one for `*`", "set `namespace`"],
+        ..ROW
+    },
     Row {
         case: "no token",
         fake: |fake| fake.token(TOKEN),

@@ -316,6 +316,7 @@ impl<'t> Reader<'t, '_> {
             file,
             drop_on_error,
             drop_on_abort,
+            reroute_dropped,
         } = options;
         let program = match (source, file) {
             (Some(text), None) => ProgramText { text, file: None },
@@ -357,6 +358,7 @@ impl<'t> Reader<'t, '_> {
             program,
             drop_on_error,
             drop_on_abort,
+            reroute_dropped,
         })
     }
 

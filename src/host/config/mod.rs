@@ -21,7 +21,7 @@ use super::sinks::blackhole::{Blackhole, BlackholeConfig};
 use super::sinks::console::{Console, ConsoleConfig};
 use super::sinks::loki::LokiConfig;
 use super::transforms::filter::FilterConfig;
-use super::transforms::remap::RemapConfig;
+use super::transforms::remap::{DROPPED, RemapConfig};
 use super::transforms::route::RouteConfig;
 use crate::options::Settings;
 pub(crate) use document::component_name;
@@ -170,6 +170,7 @@ impl TransformConfig {
     /// The outputs, in the order in which the transform numbers them.
     pub(crate) fn ports(&self) -> Vec<Option<String>> {
         match self {
+            Self::Remap(remap) if remap.reroute_dropped => vec![None, Some(DROPPED.to_owned())],
             Self::Remap(_) | Self::Filter(_) => vec![None],
             Self::Route(route) => route
                 .route

@@ -209,9 +209,9 @@ fn wrong_configurations_are_refused_with_place_and_remedy() {
         (
             "option of remap that Vector has",
             format!(
-                "{SOURCE}{SINK}[transforms.r]\ntype = \"remap\"\ninputs = [\"nomad\"]\nsource = \".\"\nreroute_dropped = true\n"
+                "{SOURCE}{SINK}[transforms.r]\ntype = \"remap\"\ninputs = [\"nomad\"]\nsource = \".\"\nruntime = \"ast\"\n"
             ),
-            &["t.toml:10: transform \"r\": option `reroute_dropped`: Vector has it"],
+            &["t.toml:10: transform \"r\": option `runtime`: Vector has it"],
         ),
         (
             "two programs, none, and one that is not there",

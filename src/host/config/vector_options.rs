@@ -41,13 +41,7 @@ const COMMON: &[(&str, &[&str])] = &[
 const OF_TYPE: &[(&str, &[&str])] = &[
     (
         "remap",
-        &[
-            "files",
-            "metric_tag_values",
-            "reroute_dropped",
-            "runtime",
-            "timezone",
-        ],
+        &["files", "metric_tag_values", "runtime", "timezone"],
     ),
     ("route", &["reroute_unmatched"]),
     (

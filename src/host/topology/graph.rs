@@ -197,6 +197,15 @@ impl Graph {
         match &node.step {
             Step::Remap(remap) => match remap.apply(runtime, event) {
                 Remapped::Dropped => {}
+                // The second output, which such a `remap` has.
+                Remapped::Rerouted(event) => {
+                    self.push(
+                        runtime,
+                        event,
+                        node.outputs.get(1).map_or(&[], Vec::as_slice),
+                        arrive,
+                    );
+                }
                 Remapped::One(event) => self.push(runtime, event, &node.outputs[0], arrive),
                 Remapped::Many(events) => {
                     for event in events {

@@ -1,3 +1,4 @@
+mod dropped;
 mod wanted;
 
 use std::collections::{BTreeMap, VecDeque};

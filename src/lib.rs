@@ -80,6 +80,7 @@ pub mod stream;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod tls;
 
 pub use event::{Batch, BatchId, Event, Origin, RaftIndex};
 pub use options::{OptionError, Options, Settings, StartAt};

@@ -3,12 +3,10 @@
 //! Names and labels are Vector's, with a prefix of our own. No label and no line holds a byte of an event.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use metrics::Counter;
-use tokio::time::Instant;
 
+use super::throttle::{Occasion, Throttle};
 use super::transforms::program::Failure;
 
 /// Failures of a component: a program that failed on an event, an event that a sink could not take.
@@ -17,9 +15,6 @@ pub(crate) const ERRORS: &str = "nomad_events_component_errors_total";
 pub(crate) const DISCARDED: &str = "nomad_events_component_discarded_events_total";
 /// Events that a sink has delivered.
 pub(crate) const SENT: &str = "nomad_events_component_sent_events_total";
-
-/// A component that fails for every event logs one line in this time; the others are counted in it.
-const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Counters of one component.
 #[derive(Debug)]
@@ -31,14 +26,8 @@ pub(crate) struct ComponentMetrics {
     discarded: Count,
     lost: Count,
     sent: Count,
-    said: Mutex<Said>,
-}
-
-/// When a failure was last logged, and how many have not been since.
-#[derive(Debug, Default)]
-struct Said {
-    last: Option<Instant>,
-    since: u64,
+    failed: Throttle,
+    full: Throttle,
 }
 
 /// A counter that can be read back, which those of the facade cannot.
@@ -97,7 +86,8 @@ impl ComponentMetrics {
                 "component_id" => id.to_owned(),
                 "component_type" => component_type,
             )),
-            said: Mutex::default(),
+            failed: Throttle::default(),
+            full: Throttle::default(),
         }
     }
 
@@ -180,18 +170,44 @@ impl ComponentMetrics {
         self.lost.add(events as u64);
     }
 
+    /// Counts events for which the buffer of a sink had no room, as `when_full = "drop_newest"` wants it.
+    pub(crate) fn buffer_full(&self, events: usize) {
+        self.discarded.add(events as u64);
+        if let Some(held_back) = self.full.pass((), events as u64) {
+            tracing::warn!(
+                component_kind = self.kind,
+                component_id = %self.id,
+                component_type = self.component_type,
+                events = held_back.events + events as u64,
+                "the buffer is full, the newest events were dropped"
+            );
+        }
+    }
+
+    /// A kind of failure of this component with a counter of its own.
+    pub(crate) fn occasion(&self, error_type: &'static str) -> Occasion {
+        Occasion::new(self.errors_of(error_type))
+    }
+
+    /// The counter of one kind of failure.
+    pub(crate) fn errors_of(&self, error_type: &'static str) -> Counter {
+        metrics::counter!(
+            ERRORS,
+            "component_kind" => self.kind,
+            "component_id" => self.id.clone(),
+            "component_type" => self.component_type,
+            "error_type" => error_type,
+        )
+    }
+
+    /// The component's id.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
     /// Whether a failure is to be logged now, and how many it stands for.
     fn may_log(&self) -> Option<u64> {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        said.since += 1;
-        let now = Instant::now();
-        if said
-            .last
-            .is_some_and(|last| now.duration_since(last) < FAILURE_LOG_INTERVAL)
-        {
-            return None;
-        }
-        said.last = Some(now);
-        Some(std::mem::take(&mut said.since))
+        let held_back = self.failed.pass((), 0)?;
+        Some(1 + held_back.times)
     }
 }

@@ -3,6 +3,7 @@
 //! For every configuration that it accepts, what arrives at Loki and at the console is what Vector 0.56.0 would have sent.
 //! What it does not know, it refuses by name.
 
+pub(crate) mod buffer;
 pub(crate) mod channel;
 pub(crate) mod config;
 pub(crate) mod encoding;
@@ -10,6 +11,7 @@ pub(crate) mod event;
 pub(crate) mod metrics;
 pub(crate) mod sinks;
 pub(crate) mod template;
+pub(crate) mod throttle;
 pub(crate) mod topology;
 pub(crate) mod transforms;
 

@@ -18,7 +18,7 @@ use crate::options::Options;
 /// The types that this program has, for messages.
 const SOURCE_TYPES: &str = "`nomad_events`";
 const TRANSFORM_TYPES: &str = "`filter`, `remap`, `route`";
-const SINK_TYPES: &str = "`blackhole`, `console`, `loki`";
+const SINK_TYPES: &str = "`blackhole`, `console`, `http`, `loki`";
 
 /// Reads a text in which variables are put in already.
 pub(super) fn read(
@@ -362,24 +362,33 @@ impl<'t> Reader<'t, '_> {
         })
     }
 
-    fn sink(&mut self, mut component: Component<'t>) -> Option<(SinkNode, Vec<Option<String>>)> {
-        let acknowledgements = match self.document.take(
-            Owner {
-                kind: component.kind,
-                id: &component.id,
-                component_type: &component.component_type,
-            },
-            &mut component.table,
-            "acknowledgements",
-        ) {
+    /// Reads an option that all sinks have.
+    fn take_common<T: Deserialize<'t> + Default>(
+        &mut self,
+        component: &mut Component<'t>,
+        key: &str,
+    ) -> T {
+        let owner = Owner {
+            kind: component.kind,
+            id: &component.id,
+            component_type: &component.component_type,
+        };
+        match self.document.take(owner, &mut component.table, key) {
             Ok(found) => found.unwrap_or_default(),
             Err(problem) => {
                 self.problems.push(problem);
-                Acknowledgements::default()
+                T::default()
             }
-        };
+        }
+    }
+
+    fn sink(&mut self, mut component: Component<'t>) -> Option<(SinkNode, Vec<Option<String>>)> {
+        let acknowledgements: Acknowledgements =
+            self.take_common(&mut component, "acknowledgements");
+        let buffer = self.take_common(&mut component, "buffer");
         let sink = match component.component_type.as_str() {
             "loki" => SinkConfig::Loki(self.options(&mut component)?),
+            "http" => SinkConfig::Http(self.options(&mut component)?),
             "console" => SinkConfig::Console(self.options(&mut component)?),
             "blackhole" => SinkConfig::Blackhole(self.options(&mut component)?),
             _ => {
@@ -396,6 +405,7 @@ impl<'t> Reader<'t, '_> {
                 .0
                 .or(self.global_acknowledgements.0)
                 .unwrap_or(false),
+            buffer,
             sink,
         };
         Some((node, Vec::new()))

@@ -16,9 +16,11 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::USE_VECTOR;
+use super::buffer::BufferConfig;
 use super::sinks::Sink;
 use super::sinks::blackhole::{Blackhole, BlackholeConfig};
 use super::sinks::console::{Console, ConsoleConfig};
+use super::sinks::http::HttpConfig;
 use super::sinks::loki::LokiConfig;
 use super::transforms::filter::FilterConfig;
 use super::transforms::remap::{DROPPED, RemapConfig};
@@ -88,6 +90,8 @@ pub(crate) struct SinkNode {
     pub(crate) inputs: Vec<OutputId>,
     /// Whether the source waits until this sink has delivered.
     pub(crate) acknowledgements: bool,
+    /// What waits in front of it.
+    pub(crate) buffer: BufferConfig,
     /// Its type with its options.
     pub(crate) sink: SinkConfig,
 }
@@ -97,6 +101,8 @@ pub(crate) struct SinkNode {
 pub(crate) enum SinkConfig {
     /// Pushes to Loki.
     Loki(Box<LokiConfig>),
+    /// Sends requests with events as their bodies.
+    Http(Box<HttpConfig>),
     /// Writes to the standard output or error.
     Console(ConsoleConfig),
     /// Takes and drops.
@@ -184,6 +190,16 @@ impl TransformConfig {
 }
 
 impl SinkConfig {
+    /// The value of `type`.
+    pub(crate) fn component_type(&self) -> &'static str {
+        match self {
+            Self::Loki(_) => "loki",
+            Self::Http(_) => "http",
+            Self::Console(_) => "console",
+            Self::Blackhole(_) => "blackhole",
+        }
+    }
+
     /// Checks what can be checked without a connection, and makes the sink.
     ///
     /// # Errors
@@ -192,6 +208,7 @@ impl SinkConfig {
     pub(crate) fn build(&self, id: &str) -> Result<Box<dyn Sink>, String> {
         match self {
             Self::Loki(config) => config.build(id).map_err(|error| error.to_string()),
+            Self::Http(config) => config.build(id).map_err(|error| error.to_string()),
             Self::Console(config) => match Console::new(id, config) {
                 Ok(console) => Ok(Box::new(console)),
                 Err(error) => Err(format!("option `encoding`: {error}")),

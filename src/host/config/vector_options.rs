@@ -33,7 +33,7 @@ const COMMON: &[(&str, &[&str])] = &[
     ("transform", &["graph"]),
     (
         "sink",
-        &["buffer", "graph", "healthcheck", "healthcheck_uri", "proxy"],
+        &["graph", "healthcheck", "healthcheck_uri", "proxy"],
     ),
 ];
 
@@ -61,6 +61,23 @@ const OF_TYPE: &[(&str, &[&str])] = &[
             "structured_metadata",
             "tenant_id",
             "tls",
+        ],
+    ),
+    (
+        "http",
+        &[
+            "auth",
+            "batch",
+            "compression",
+            "encoding",
+            "framing",
+            "method",
+            "payload_prefix",
+            "payload_suffix",
+            "request",
+            "retry_strategy",
+            "tls",
+            "uri",
         ],
     ),
     ("console", &["framing"]),
@@ -247,6 +264,11 @@ pub(super) fn option(kind: &str, component_type: &str, path: &[&str], name: &str
     match path {
         [] => listed(COMMON, kind) || listed(OF_TYPE, component_type),
         ["encoding"] if kind == "sink" => ENCODING.contains(&name),
+        ["framing", "method"] if kind == "sink" => {
+            ["length_delimited", "varint_length_delimited"].contains(&name)
+        }
+        ["framing"] if kind == "sink" => ["length_delimited", "max_frame_length"].contains(&name),
+        ["buffer", "when_full"] if kind == "sink" => name == "overflow",
         [.., "type"] if kind == "transform" => CONDITIONS.contains(&name),
         _ => false,
     }

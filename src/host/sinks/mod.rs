@@ -2,7 +2,9 @@
 
 pub(crate) mod blackhole;
 pub(crate) mod console;
+pub(crate) mod http;
 pub(crate) mod loki;
+mod outbound;
 
 use std::future::Future;
 use std::pin::Pin;

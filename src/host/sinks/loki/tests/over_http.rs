@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::super::client::HttpTransport;
-use super::super::retry::RetryLimits;
 use super::*;
+use crate::host::sinks::outbound::{
+    Failure, HttpTransport, RetryLimits, Transport as _, UriSecrecy,
+};
 use crate::testing::loki::{Entry, FakeLoki, FakeLokiOptions, Fault, Gate};
 
 /// Retries without waiting long, so that real time does not matter.
@@ -23,13 +24,22 @@ fn sink(loki: &FakeLoki, options: &str) -> LokiSink<HttpTransport> {
 }
 
 fn impatient(config: &LokiConfig) -> LokiSink<HttpTransport> {
-    let mut sink = config.sink("loki", HttpTransport::new).unwrap();
-    sink.retry = RetryLimits {
+    let mut sink = config
+        .sink("loki", |tls, connections| {
+            HttpTransport::new(tls, connections, UriSecrecy::Public)
+        })
+        .unwrap();
+    sink.request.retry = RetryLimits {
         initial: SOON,
         max: SOON,
-        ..sink.retry
+        ..sink.request.retry
     };
     sink
+}
+
+/// A push without anything in it.
+fn push(sink: &LokiSink<HttpTransport>) -> http::Request<Bytes> {
+    sink.format.push.request(None, Vec::new()).unwrap()
 }
 
 fn plain(more: &str) -> String {
@@ -166,7 +176,7 @@ async fn refused_connection_is_a_passing_failure() {
         tokio::task::yield_now().await;
     }
     let sink = impatient(&config);
-    let failure = sink.transport.push(Bytes::new()).await.unwrap_err();
+    let failure = sink.transport.send(push(&sink)).await.unwrap_err();
     assert!(
         matches!(&failure, Failure::Transport(text) if text.to_lowercase().contains("refused")),
         "{failure}"
@@ -178,7 +188,7 @@ async fn silent_loki_is_a_timeout_and_is_asked_again() {
     let loki = FakeLoki::start().await.unwrap();
     loki.script([Fault::Hold(Gate::new())]);
     let mut sink = sink(&loki, &plain("request.timeout_secs = 1"));
-    sink.concurrency = 1;
+    sink.request.concurrency = 1;
     let mut sink = Harness::start(sink);
     sink.send_numbered(0..1).await;
     assert_eq!(sink.finish().await, all(Delivery::Delivered, 1));
@@ -295,7 +305,7 @@ async fn answer_to_a_refused_push_is_shown_without_lines() {
         "entry for stream '{app=\"test\"}' is too old|\"n\":0|",
     )]);
     let sink = sink(&loki, PLAIN);
-    let answer = sink.transport.push(Bytes::from_static(b"x")).await.unwrap();
+    let answer = sink.transport.send(push(&sink)).await.unwrap();
     assert_eq!(
         answer.to_string(),
         "status 400: entry for stream '{app=\"test\"}' is too old"

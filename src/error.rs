@@ -13,6 +13,8 @@ pub enum ErrorKind {
     Connect,
     /// No answer to the connection or the request in time.
     ConnectTimeout,
+    /// No TLS came about: a certificate of the server or of ours, or one side speaks plain HTTP.
+    Tls,
     /// The answer was not HTTP, or broke its rules.
     Protocol,
     /// The token file could not be read, or holds no token.
@@ -37,9 +39,10 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind, for tests and for metrics that show zeros.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Connect,
         Self::ConnectTimeout,
+        Self::Tls,
         Self::Protocol,
         Self::TokenFile,
         Self::Denied,
@@ -58,6 +61,7 @@ impl ErrorKind {
         match self {
             Self::Connect => "connect",
             Self::ConnectTimeout => "connect_timeout",
+            Self::Tls => "tls",
             Self::Protocol => "protocol",
             Self::TokenFile => "token_file",
             Self::Denied => "denied",
@@ -81,6 +85,9 @@ impl ErrorKind {
             Self::ConnectTimeout => {
                 "check the address, the network and the agent's load; `connect_timeout_secs` sets the limit"
             }
+            Self::Tls => {
+                "check `tls.*` (or NOMAD_CACERT and its companions) against the agent's block `tls`"
+            }
             Self::Protocol => {
                 "check that the address is a Nomad agent's HTTP address, with http:// or https:// as the agent has it"
             }
@@ -90,7 +97,8 @@ impl ErrorKind {
                  and `node:read` for the topic Node; other topics than the default ones need more"
             }
             Self::TooManyConnections => {
-                "raise `limits.http_max_conns_per_client` of the agent, or close other connections from this machine"
+                "the agent serves so many connections of one machine (`limits.http_max_conns_per_client`, 100 unless set): \
+                 raise it, or close others from this machine; up to Nomad 1.11.1 every open stream counts"
             }
             Self::Status => "look at the agent's log at that time",
             Self::NoFirstLine => {

@@ -2,6 +2,8 @@
 //!
 //! [`Options`] is what a user writes, [`Settings`] what the engine needs: checked, with environment and defaults filled in.
 
+mod endpoint;
+mod tls;
 mod topics;
 
 use std::fmt;
@@ -12,9 +14,11 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 use thiserror::Error;
-use url::Url;
 
 use crate::event::RaftIndex;
+use crate::tls::{Tls, TlsOptions};
+use endpoint::BasicAuth;
+pub(crate) use endpoint::{Endpoint, Place};
 pub use topics::{DEFAULT_TOPICS, TopicFilter};
 
 /// Nomad's own default address.
@@ -37,11 +41,12 @@ pub const DEFAULT_STOP_TIMEOUT_SECS: u64 = 4;
 /// The options of the source `nomad_events`, as written in a configuration file.
 ///
 /// An option that is not set falls back to Nomad's own environment variable where there is one, then to the default.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Options {
-    /// Addresses of servers or agents of one region, tried in turn (`NOMAD_ADDR`; default `http://127.0.0.1:4646`).
+    /// Addresses of servers or agents of one region, tried in turn: `http://`, `https://` or `unix:///path`
+    /// (`NOMAD_ADDR`; default `http://127.0.0.1:4646`).
     #[serde(default)]
     pub endpoints: Option<Vec<String>>,
     /// `"Topic"` or `"Topic:key"`; by default the six topics that a token with `read-job` and `node:read` may read.
@@ -59,6 +64,11 @@ pub struct Options {
     /// A file that holds the token, read again at every connect. Not together with `token`.
     #[serde(default)]
     pub token_file: Option<PathBuf>,
+    /// How `https://` endpoints are verified, and our certificate for them (`NOMAD_CACERT`, `NOMAD_CAPATH`,
+    /// `NOMAD_CLIENT_CERT`, `NOMAD_CLIENT_KEY`, `NOMAD_TLS_SERVER_NAME`, `NOMAD_SKIP_VERIFY`). Files are read again at every
+    /// connect.
+    #[serde(default)]
+    pub tls: Option<TlsOptions>,
     /// Where to begin without a saved position: `"earliest"` (default: all that the server still has), `"latest"`, or an index.
     #[serde(default)]
     pub start_at: StartAt,
@@ -106,11 +116,12 @@ pub enum StartAt {
 /// Options that were checked and completed. Made by [`Options::settings`] only.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    pub(crate) endpoints: Vec<Url>,
+    pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) topics: Vec<TopicFilter>,
     pub(crate) namespace: String,
     pub(crate) region: Option<String>,
     pub(crate) token: Token,
+    pub(crate) tls: Option<Tls>,
     pub(crate) start_at: StartAt,
     pub(crate) redact: bool,
     pub(crate) multiple_outputs: bool,
@@ -155,14 +166,18 @@ impl Options {
     ///
     /// `env` looks a variable up; use [`process_env`] for those of this process.
     ///
+    /// Reads the certificates that `https://` endpoints need, so that a wrong one is told at start.
+    ///
     /// # Errors
     ///
     /// The first option whose value cannot be used, with the reason.
     pub fn settings(&self, env: impl Fn(&str) -> Option<String>) -> Result<Settings, OptionError> {
         // An empty variable counts as unset, as Nomad's own client has it.
         let env = |name: &str| env(name).filter(|value| !value.is_empty());
+        let endpoints = self.resolve_endpoints(&env)?;
         Ok(Settings {
-            endpoints: self.resolve_endpoints(&env)?,
+            tls: tls::resolve(self.tls.as_ref(), &endpoints, &env)?,
+            endpoints,
             topics: topics::parse(self.topics.as_deref())?,
             namespace: self.resolve_namespace()?,
             region: self.resolve_region(&env)?,
@@ -207,7 +222,7 @@ impl Options {
     fn resolve_endpoints(
         &self,
         env: &impl Fn(&str) -> Option<String>,
-    ) -> Result<Vec<Url>, OptionError> {
+    ) -> Result<Vec<Endpoint>, OptionError> {
         let (option, texts) = match (&self.endpoints, env("NOMAD_ADDR")) {
             (Some(texts), _) => ("endpoints", texts.clone()),
             (None, Some(text)) => ("NOMAD_ADDR", vec![text]),
@@ -221,9 +236,10 @@ impl Options {
                 ),
             ));
         }
+        let auth = env("NOMAD_HTTP_AUTH").map(|text| BasicAuth::parse(&text));
         texts
             .iter()
-            .map(|text| parse_endpoint(option, text))
+            .map(|text| Ok(Endpoint::parse(option, text)?.or_auth(auth.as_ref())))
             .collect()
     }
 
@@ -330,7 +346,51 @@ impl Settings {
     /// The addresses without user information, fit for logs.
     #[must_use]
     pub fn endpoint_names(&self) -> Vec<String> {
-        self.endpoints.iter().map(endpoint_name).collect()
+        self.endpoints.iter().map(ToString::to_string).collect()
+    }
+}
+
+impl fmt::Debug for Options {
+    /// Everything but the addresses as written, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            endpoints,
+            topics,
+            namespace,
+            region,
+            token,
+            token_file,
+            tls,
+            start_at,
+            redact,
+            multiple_outputs,
+            max_line_bytes,
+            queue_bytes,
+            connect_timeout_secs,
+            idle_timeout_secs,
+            backoff_max_secs,
+            status_interval_secs,
+            stop_timeout_secs,
+        } = self;
+        f.debug_struct("Options")
+            .field("endpoints", &endpoints.as_ref().map(Vec::len))
+            .field("topics", topics)
+            .field("namespace", namespace)
+            .field("region", region)
+            .field("token", token)
+            .field("token_file", token_file)
+            .field("tls", tls)
+            .field("start_at", start_at)
+            .field("redact", redact)
+            .field("multiple_outputs", multiple_outputs)
+            .field("max_line_bytes", max_line_bytes)
+            .field("queue_bytes", queue_bytes)
+            .field("connect_timeout_secs", connect_timeout_secs)
+            .field("idle_timeout_secs", idle_timeout_secs)
+            .field("backoff_max_secs", backoff_max_secs)
+            .field("status_interval_secs", status_interval_secs)
+            .field("stop_timeout_secs", stop_timeout_secs)
+            .finish()
     }
 }
 
@@ -343,9 +403,13 @@ impl fmt::Display for Settings {
             Token::Fixed(_) => "given".to_owned(),
             Token::File(path) => format!("in {}", path.display()),
         };
+        let tls = match &self.tls {
+            None => "none".to_owned(),
+            Some(tls) => tls.to_string(),
+        };
         write!(
             f,
-            "endpoints {}; topics {}; namespace {}; region {}; token {token}; start_at {}; redact {}; multiple_outputs {}; \
+            "endpoints {}; topics {}; namespace {}; region {}; token {token}; tls {tls}; start_at {}; redact {}; multiple_outputs {}; \
              max_line_bytes {}; queue_bytes {}; connect_timeout {:?}; idle_timeout {:?}; backoff_max {:?}; \
              status_interval {:?}; stop_timeout {:?}",
             self.endpoint_names().join(", "),
@@ -372,11 +436,6 @@ pub fn process_env(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Scheme, host and port: what may be shown of an address.
-pub(crate) fn endpoint_name(url: &Url) -> String {
-    url.origin().ascii_serialization()
-}
-
 /// A token as an HTTP header can carry it. The text itself never gets into the message.
 pub(crate) fn check_token(option: &str, token: &str) -> Result<(), OptionError> {
     if token.is_empty() {
@@ -389,46 +448,6 @@ pub(crate) fn check_token(option: &str, token: &str) -> Result<(), OptionError> 
         ));
     }
     Ok(())
-}
-
-fn parse_endpoint(option: &str, text: &str) -> Result<Url, OptionError> {
-    // The text is not repeated in messages before it is known to hold no password.
-    let url = Url::parse(text).map_err(|error| {
-        OptionError::new(
-            option,
-            format!("not an address ({error}); write it like \"{DEFAULT_ENDPOINT}\""),
-        )
-    })?;
-    let problem = match url.scheme() {
-        "http" => None,
-        "https" => Some("https is not supported by this version".to_owned()),
-        "unix" => Some("unix sockets are not supported by this version".to_owned()),
-        other => Some(format!(
-            "{other:?} is not a scheme that Nomad has; write it like \"{DEFAULT_ENDPOINT}\""
-        )),
-    };
-    if let Some(problem) = problem {
-        return Err(OptionError::new(option, problem));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(OptionError::new(
-            option,
-            "user information in an address is not supported; remove the part before `@`",
-        ));
-    }
-    if url.host_str().is_none() {
-        return Err(OptionError::new(option, format!("{text:?} names no host")));
-    }
-    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-        return Err(OptionError::new(
-            option,
-            format!(
-                "{} has a path or query; give scheme, host and port only",
-                endpoint_name(&url)
-            ),
-        ));
-    }
-    Ok(url)
 }
 
 fn secs(option: &str, value: Option<u64>, default: u64) -> Result<Duration, OptionError> {

@@ -1,24 +1,33 @@
-//! One TCP connection, one request, one answer.
+//! One connection, one request, one answer.
 
+use std::error::Error as StdError;
 use std::time::Duration;
 
-use http::{Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tracing::Instrument;
 use url::Url;
 
-use super::mend::Mended;
+use super::dial::Dial;
+use super::mend::{Abrupt, Mended};
 use crate::error::{Error, ErrorKind};
 use crate::event::RaftIndex;
-use crate::options::endpoint_name;
+use crate::options::{Endpoint, Place};
+use crate::tls::{self, Tls};
 
 /// How much of an error's text is kept.
 const MAX_SAID_BYTES: usize = 256;
+
+/// Longest head of an answer, about: it is measured before a read, and one read may be as long again.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+
+/// What Go's servers answer to a plain request where they speak TLS.
+const WANTS_TLS: &str = "HTTP request to an HTTPS server";
 
 /// A connection whose answer is being read. Closed when dropped.
 #[derive(Debug)]
@@ -41,29 +50,60 @@ impl Drop for Connection {
 }
 
 /// Connects, sends the request, and waits for the head of the answer. Without a limit of its own.
+///
+/// An answer of 200 is known not to be compressed, and not to be a page for people.
 pub(super) async fn send(
-    url: &Url,
+    dial: &dyn Dial,
+    tls: Option<&Tls>,
+    endpoint: &Endpoint,
     request: Request<Empty<Bytes>>,
 ) -> Result<(StatusCode, Incoming, Connection), Error> {
-    let fail = |kind, error: &dyn std::fmt::Display| {
-        Error::new(kind, format!("{}: {error}", endpoint_name(url)))
+    let wire = dial
+        .dial(endpoint)
+        .await
+        .map_err(|error| Error::new(ErrorKind::Connect, error.to_string()))?;
+    match (&endpoint.place, tls) {
+        (
+            Place::Tcp {
+                host, tls: true, ..
+            },
+            Some(tls),
+        ) => {
+            let failed = |error: std::io::Error| match tls::failure(&error) {
+                Some(failure) => Error::new(ErrorKind::Tls, tls.explain(host, failure)),
+                None => Error::new(
+                    ErrorKind::Tls,
+                    format!("the connection broke within TLS's handshake: {error}"),
+                ),
+            };
+            let wire = tls.connect(host, wire).await.map_err(failed)?;
+            exchange(Abrupt::new(wire), request, &|failure| {
+                tls.explain(host, failure)
+            })
+            .await
+        }
+        _ => exchange(wire, request, &ToString::to_string).await,
+    }
+}
+
+async fn exchange<T>(
+    wire: T,
+    request: Request<Empty<Bytes>>,
+    explain: &(dyn Fn(&rustls::Error) -> String + Sync),
+) -> Result<(StatusCode, Incoming, Connection), Error>
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let failed = |error: hyper::Error| match tls::failure(&error) {
+        // Of TLS 1.3: the server looks at our certificate when we believe that we are through.
+        Some(failure) => Error::new(ErrorKind::Tls, explain(failure)),
+        None => unanswered(&error),
     };
-
-    let host = url.host_str().unwrap_or_default();
-    // An IPv6 address stands in brackets in a URL, and without them in a socket address.
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let port = url.port_or_known_default().unwrap_or(80);
-    let stream = TcpStream::connect((host, port))
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(MAX_HEAD_BYTES)
+        .handshake(TokioIo::new(Mended::new(wire)))
         .await
-        .map_err(|error| fail(ErrorKind::Connect, &error))?;
-    // A subscription is one small write, which must not wait for more.
-    stream
-        .set_nodelay(true)
-        .map_err(|error| fail(ErrorKind::Connect, &error))?;
-
-    let (mut sender, connection) = http1::handshake(TokioIo::new(Mended::new(stream)))
-        .await
-        .map_err(|error| fail(ErrorKind::Protocol, &error))?;
+        .map_err(failed)?;
     // How the connection ends is seen by whoever reads the body.
     let task = tokio::spawn(
         async move {
@@ -73,21 +113,118 @@ pub(super) async fn send(
     );
     let mut connection = Connection { task, index: None };
 
-    let response = sender
-        .send_request(request)
-        .await
-        .map_err(|error| fail(ErrorKind::Protocol, &error))?;
-    connection.index = response
-        .headers()
+    let response = sender.send_request(request).await.map_err(failed)?;
+    let (head, body) = response.into_parts();
+    if head.status == StatusCode::OK {
+        refuse_other_content(&head.headers)?;
+    }
+    if head.status.is_redirection() {
+        return Err(redirected(head.status, &head.headers));
+    }
+    connection.index = head
+        .headers
         .get("X-Nomad-Index")
         .and_then(|value| value.to_str().ok()?.parse().ok())
         .map(RaftIndex);
-    let (head, body) = response.into_parts();
     Ok((head.status, body, connection))
 }
 
+/// Why there is no answer.
+fn unanswered(error: &hyper::Error) -> Error {
+    if error.is_parse_too_large() {
+        return Error::new(
+            ErrorKind::Protocol,
+            format!("the head of the answer has more than {MAX_HEAD_BYTES} bytes or 100 headers"),
+        );
+    }
+    if error.is_parse() {
+        return Error::new(
+            ErrorKind::Protocol,
+            format!("the answer is not HTTP: {}", with_sources(error)),
+        );
+    }
+    Error::new(
+        ErrorKind::Broken,
+        format!(
+            "the connection broke before an answer: {}",
+            with_sources(error)
+        ),
+    )
+}
+
+/// Nomad compresses nothing that we ask for, and never answers with a page; a proxy or a login page before it does.
+fn refuse_other_content(headers: &HeaderMap) -> Result<(), Error> {
+    let value = |name| {
+        let value = headers.get(name).and_then(|value| value.to_str().ok());
+        value.unwrap_or_default().trim().to_ascii_lowercase()
+    };
+    let encoding = value(header::CONTENT_ENCODING);
+    if !encoding.is_empty() && encoding != "identity" {
+        return Err(Error::new(
+            ErrorKind::Protocol,
+            format!(
+                "the answer is compressed ({encoding:?}), though we asked for it as it is; a proxy between us and Nomad \
+                 has to leave it alone"
+            ),
+        ));
+    }
+    let kind = value(header::CONTENT_TYPE);
+    if kind.split(';').next().map(str::trim) == Some("text/html") {
+        return Err(Error::new(
+            ErrorKind::Protocol,
+            "the answer is an HTML page, not Nomad's; a proxy or its login page is in between, or the address is another \
+             program's",
+        ));
+    }
+    Ok(())
+}
+
+fn redirected(status: StatusCode, headers: &HeaderMap) -> Error {
+    // Without path and query, which may hold a token.
+    let target = headers
+        .get(header::LOCATION)
+        .and_then(|value| Url::parse(value.to_str().ok()?).ok())
+        .map_or_else(String::new, |url| {
+            format!(" to {}", url.origin().ascii_serialization())
+        });
+    Error::new(
+        ErrorKind::Status,
+        format!(
+            "answered {status}, a redirect{target}, which is not followed because the token would go with it; \
+             set the address that it leads to"
+        ),
+    )
+}
+
+/// What a status other than 200 means. Nomad's error bodies are short plain text.
+pub(super) async fn refusal(
+    status: StatusCode,
+    body: Incoming,
+    limit: Duration,
+    has_token: bool,
+) -> Error {
+    let said = short_text(body, limit).await;
+    let kind = match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ErrorKind::Denied,
+        StatusCode::TOO_MANY_REQUESTS => ErrorKind::TooManyConnections,
+        StatusCode::BAD_REQUEST if said.contains(WANTS_TLS) => ErrorKind::Tls,
+        _ => ErrorKind::Status,
+    };
+    let mut context = format!("answered {status}");
+    if !said.is_empty() {
+        context.push_str(&format!(" {said:?}"));
+    }
+    if kind == ErrorKind::Denied && !has_token {
+        context.push_str(" to a request without a token; set `token`, `token_file` or NOMAD_TOKEN");
+    }
+    if kind == ErrorKind::Tls {
+        context.push_str("; write the address with https://");
+    }
+    Error::new(kind, context)
+}
+
 /// The beginning of an error's body, for people: printable, short, and read within `limit`.
-pub(super) async fn short_text(mut body: Incoming, limit: Duration) -> String {
+async fn short_text(mut body: Incoming, limit: Duration) -> String {
     let mut text = Vec::new();
     let _ = tokio::time::timeout(limit, async {
         while text.len() < MAX_SAID_BYTES {
@@ -104,7 +241,20 @@ pub(super) async fn short_text(mut body: Incoming, limit: Duration) -> String {
     .await;
     text.truncate(MAX_SAID_BYTES);
     String::from_utf8_lossy(&text)
+        .trim()
         .chars()
         .filter(|c| !c.is_control())
         .collect()
+}
+
+/// An error and what is behind it, which hyper's own text leaves out.
+pub(crate) fn with_sources(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
 }

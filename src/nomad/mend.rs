@@ -1,5 +1,9 @@
+//! What is wrong on the wire with every byte of an answer at hand.
+//!
 //! Nomad 1.11.2 answers a subscription with the status line `HTTP/0.0 200 OK` (1.10.8 and 1.8.20 Enterprise too). Nothing else
 //! about the answer is wrong, but no HTTP parser takes it; so these eight bytes are mended before the parser sees them.
+//!
+//! Nomad closes sockets of streams without TLS's `close_notify`, because Go's garbage collector does it.
 
 use std::io;
 use std::pin::Pin;
@@ -76,6 +80,52 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Mended<T> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+/// A connection whose end needs no farewell.
+///
+/// Without `close_notify` rustls reports an error at the end. Whether a body is whole is for HTTP to know: chunks and lengths say
+/// it, and a stream that lasts until the end of its socket may end at any byte anyway.
+#[derive(Debug)]
+pub(super) struct Abrupt<T>(T);
+
+impl<T> Abrupt<T> {
+    pub(super) fn new(inner: T) -> Self {
+        Self(inner)
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Abrupt<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.0).poll_read(cx, buf) {
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Poll::Ready(Ok(()))
+            }
+            polled => polled,
+        }
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Abrupt<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
 

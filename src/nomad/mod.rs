@@ -4,22 +4,27 @@
 //! ours to mend. No redirects are followed: the token would go with them.
 
 mod connection;
+mod dial;
+#[cfg(test)]
+pub(crate) mod memory;
 mod mend;
 mod request;
 mod tables;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::StatusCode;
 use hyper::body::Incoming;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
-use url::Url;
 
 use crate::error::{Error, ErrorKind};
 use crate::event::RaftIndex;
-use crate::options::{Settings, Token, check_token, endpoint_name};
+use crate::options::{Endpoint, Settings, Token, check_token};
+use crate::tls::Tls;
 use connection::Connection;
+pub(crate) use connection::with_sources;
+pub(crate) use dial::{Dial, Network};
 
 /// Longest token file that is read.
 const MAX_TOKEN_FILE_BYTES: u64 = 16 * 1024;
@@ -28,7 +33,10 @@ const MAX_TOKEN_FILE_BYTES: u64 = 16 * 1024;
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     settings: Arc<Settings>,
-    /// Held by whoever reads the token file: a file system that does not answer keeps one thread waiting, not one for each
+    dial: Arc<dyn Dial>,
+    /// As the certificates were at the last connect.
+    tls: Option<Arc<Mutex<Tls>>>,
+    /// Held by whoever reads the token file or certificates: a file system that does not answer keeps one thread waiting, not one for each
     /// attempt.
     reading: Arc<Semaphore>,
 }
@@ -41,9 +49,15 @@ pub(crate) struct Subscription {
 }
 
 impl Client {
-    pub(crate) fn new(settings: Arc<Settings>) -> Self {
+    pub(crate) fn new(settings: Arc<Settings>, dial: Arc<dyn Dial>) -> Self {
+        let tls = settings.tls.clone();
+        if let Some(tls) = &tls {
+            tls.warn_of_what_is_not_verified();
+        }
         Self {
+            tls: tls.map(|tls| Arc::new(Mutex::new(tls))),
             settings,
+            dial,
             reading: Arc::new(Semaphore::new(1)),
         }
     }
@@ -70,7 +84,7 @@ impl Client {
                 _connection: connection,
             });
         }
-        Err(self.refusal(endpoint, status, body).await)
+        Err(self.refusal(status, body).await)
     }
 
     /// The newest index of the tables behind the subscribed topics: where `start_at = "latest"` begins.
@@ -83,16 +97,12 @@ impl Client {
         for target in tables::targets(&self.settings) {
             let (status, body, connection) = self.get(endpoint, &target.uri).await?;
             if status != StatusCode::OK {
-                return Err(self.refusal(endpoint, status, body).await);
+                return Err(self.refusal(status, body).await);
             }
             let index = connection.index().ok_or_else(|| {
                 Error::new(
                     ErrorKind::List,
-                    format!(
-                        "{} has no X-Nomad-Index at {}",
-                        target.name,
-                        self.name(endpoint)
-                    ),
+                    format!("{} has no X-Nomad-Index", target.name),
                 )
             })?;
             latest = latest.max(index);
@@ -102,10 +112,11 @@ impl Client {
 
     /// The address of that number, fit for logs.
     pub(crate) fn name(&self, endpoint: usize) -> String {
-        self.url(endpoint).map_or_else(String::new, endpoint_name)
+        self.endpoint(endpoint)
+            .map_or_else(String::new, ToString::to_string)
     }
 
-    fn url(&self, endpoint: usize) -> Option<&Url> {
+    fn endpoint(&self, endpoint: usize) -> Option<&Endpoint> {
         self.settings.endpoints.get(endpoint)
     }
 
@@ -114,31 +125,59 @@ impl Client {
         endpoint: usize,
         target: &str,
     ) -> Result<(StatusCode, Incoming, Connection), Error> {
-        let Some(url) = self.url(endpoint) else {
+        let Some(endpoint) = self.endpoint(endpoint) else {
             return Err(Error::new(ErrorKind::Connect, "there is no such address"));
         };
         let limit = self.settings.connect_timeout;
+        let secs = limit.as_secs();
+        let late = |kind, what: &str| Error::new(kind, format!("{what} within {secs} s"));
         let token = tokio::time::timeout(limit, self.token())
             .await
-            .unwrap_or_else(|_| {
-                Err(Error::new(
-                    ErrorKind::TokenFile,
-                    format!("not read within {} s", limit.as_secs()),
-                ))
-            })?;
-        let request = request::get(url, target, token.as_ref())?;
-        tokio::time::timeout(limit, connection::send(url, request))
+            .unwrap_or_else(|_| Err(late(ErrorKind::TokenFile, "not read")))?;
+        let tls = match &self.tls {
+            Some(tls) if endpoint.is_tls() => {
+                let read = tokio::time::timeout(limit, self.certificates(tls));
+                Some(
+                    read.await
+                        .unwrap_or_else(|_| Err(late(ErrorKind::Tls, "certificates not read")))?,
+                )
+            }
+            _ => None,
+        };
+        let request = request::get(endpoint, target, token.as_ref())?;
+        let answer = connection::send(&*self.dial, tls.as_ref(), endpoint, request);
+        tokio::time::timeout(limit, answer)
             .await
-            .unwrap_or_else(|_| {
-                Err(Error::new(
-                    ErrorKind::ConnectTimeout,
-                    format!(
-                        "no answer from {} within {} s",
-                        endpoint_name(url),
-                        limit.as_secs()
-                    ),
-                ))
-            })
+            .unwrap_or_else(|_| Err(late(ErrorKind::ConnectTimeout, "no answer")))
+    }
+
+    /// TLS with the certificates as they are now: whoever renews them need not restart us.
+    async fn certificates(&self, tls: &Arc<Mutex<Tls>>) -> Result<Tls, Error> {
+        let kept = || tls.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = kept();
+        let changed = self
+            .alone(move || known.read_again())
+            .await
+            .map_err(|error| Error::new(ErrorKind::Tls, error.to_string()))?
+            .map_err(|error| Error::new(ErrorKind::Tls, error.to_string()))?;
+        if let Some(changed) = changed {
+            *tls.lock().unwrap_or_else(PoisonError::into_inner) = changed;
+        }
+        Ok(kept())
+    }
+
+    /// Runs what blocks, one at a time.
+    async fn alone<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> std::io::Result<T> {
+        let alone = Arc::clone(&self.reading).acquire_owned().await;
+        tokio::task::spawn_blocking(move || {
+            let _alone = alone;
+            read()
+        })
+        .await
+        .map_err(std::io::Error::other)
     }
 
     /// The token, from its file each time: workload identities are rewritten at half of their life.
@@ -149,14 +188,10 @@ impl Client {
             Token::File(path) => {
                 let shown = path.display().to_string();
                 let path = path.clone();
-                let alone = Arc::clone(&self.reading).acquire_owned().await;
-                let read = move || {
-                    let _alone = alone;
-                    read_bounded(&path)
-                };
-                let text = tokio::task::spawn_blocking(read)
+                let text = self
+                    .alone(move || read_bounded(&path))
                     .await
-                    .unwrap_or_else(|error| Err(std::io::Error::other(error)))
+                    .flatten()
                     .map_err(|error| {
                         Error::new(ErrorKind::TokenFile, format!("{shown}: {error}"))
                     })?;
@@ -169,23 +204,9 @@ impl Client {
         }
     }
 
-    /// What another status than 200 means. Nomad's error bodies are short plain text.
-    async fn refusal(&self, endpoint: usize, status: StatusCode, body: Incoming) -> Error {
-        let said = connection::short_text(body, self.settings.connect_timeout).await;
-        let kind = match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ErrorKind::Denied,
-            StatusCode::TOO_MANY_REQUESTS => ErrorKind::TooManyConnections,
-            _ => ErrorKind::Status,
-        };
-        let said = if said.is_empty() {
-            said
-        } else {
-            format!(" {said:?}")
-        };
-        Error::new(
-            kind,
-            format!("{} answered {status}{said}", self.name(endpoint)),
-        )
+    async fn refusal(&self, status: StatusCode, body: Incoming) -> Error {
+        let has_token = !matches!(self.settings.token, Token::None);
+        connection::refusal(status, body, self.settings.connect_timeout, has_token).await
     }
 }
 

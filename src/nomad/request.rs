@@ -8,11 +8,10 @@ use http_body_util::Empty;
 use hyper::body::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
-use url::Url;
 
 use crate::error::{Error, ErrorKind};
 use crate::event::RaftIndex;
-use crate::options::Settings;
+use crate::options::{Endpoint, Settings};
 
 /// What stays as it is in the value of a query: RFC 3986's unreserved characters, and `*` and `:` for legible topics.
 const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC
@@ -64,15 +63,14 @@ impl Query {
     }
 }
 
-/// A GET of `target` at an address, with the token.
+/// A GET of `target` at an address, with the token and with what the address needs of its own.
 pub(super) fn get(
-    url: &Url,
+    endpoint: &Endpoint,
     target: &str,
     token: Option<&SecretString>,
 ) -> Result<Request<Empty<Bytes>>, Error> {
-    let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
     let mut request = Request::get(target)
-        .header(header::HOST, authority)
+        .header(header::HOST, endpoint.authority())
         .header(
             header::USER_AGENT,
             concat!("nomad-events/", env!("CARGO_PKG_VERSION")),
@@ -85,6 +83,17 @@ pub(super) fn get(
         })?;
         value.set_sensitive(true);
         request = request.header("X-Nomad-Token", value);
+    }
+    // Beside the token, which Nomad takes first: this one is for a proxy.
+    if let Some(auth) = &endpoint.auth {
+        let mut value = HeaderValue::from_str(auth.header()).map_err(|_| {
+            Error::new(
+                ErrorKind::Protocol,
+                "the user information cannot be sent in a header",
+            )
+        })?;
+        value.set_sensitive(true);
+        request = request.header(header::AUTHORIZATION, value);
     }
     request.body(Empty::new()).map_err(|error| {
         Error::new(
@@ -122,12 +131,31 @@ mod tests {
         );
     }
 
+    fn endpoint(json: &str) -> Endpoint {
+        settings(json).endpoints.remove(0)
+    }
+
     #[test]
     fn a_token_is_sent_and_marked_as_secret() {
-        let url = Url::parse("http://[::1]:4646").unwrap();
-        let request = get(&url, "/v1/jobs", Some(&SecretString::from("hunter2"))).unwrap();
+        let endpoint = endpoint(r#"{"endpoints": ["http://[::1]:4646"]}"#);
+        let request = get(&endpoint, "/v1/jobs", Some(&SecretString::from("hunter2"))).unwrap();
         assert_eq!(request.headers()["X-Nomad-Token"], "hunter2");
         assert_eq!(request.headers()[header::HOST], "[::1]:4646");
+        assert!(!request.headers().contains_key(header::AUTHORIZATION));
         assert!(!format!("{request:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn user_information_is_sent_beside_the_token() {
+        let endpoint = endpoint(r#"{"endpoints": ["http://me:p%40ss@proxy"]}"#);
+        let request = get(&endpoint, "/v1/jobs", Some(&SecretString::from("hunter2"))).unwrap();
+        assert_eq!(request.headers()["X-Nomad-Token"], "hunter2");
+        // me:p@ss
+        assert_eq!(
+            request.headers()[header::AUTHORIZATION],
+            "Basic bWU6cEBzcw=="
+        );
+        assert_eq!(request.headers()[header::HOST], "proxy");
+        assert!(!format!("{request:?}").contains("bWU6"));
     }
 }

@@ -35,18 +35,34 @@ fn what_cannot_work_is_refused_with_the_reason() {
         (r#"{"endpoints": ["127.0.0.1:4646"]}"#, "not an address"),
         (r#"{"endpoints": ["ftp://host"]}"#, "not a scheme"),
         (
-            r#"{"endpoints": ["https://host:4646"]}"#,
-            "not supported by this version",
+            r#"{"endpoints": ["https://host:4646"], "tls": {"ca_file": "/no/such/ca.pem"}}"#,
+            "option `tls.ca_file`: /no/such/ca.pem cannot be read",
         ),
+        (
+            r#"{"endpoints": ["https://host:4646"], "tls": {"key_file": "/k"}}"#,
+            "option `tls.crt_file`: is missing",
+        ),
+        (
+            r#"{"endpoints": ["http://host:4646"], "tls": {"ca_file": "/ca.pem"}}"#,
+            "no endpoint is an https:// address",
+        ),
+        (r#"{"tls": {"enabled": true}}"#, "unknown field `enabled`"),
+        (
+            r#"{"endpoints": ["unix://api.sock"]}"#,
+            "absolute path of a socket",
+        ),
+        (r#"{"endpoints": ["unix://"]}"#, "absolute path of a socket"),
         (r#"{"endpoints": ["http://host:4646/v1"]}"#, "has a path"),
         (
             r#"{"endpoints": ["http://host:4646/?token=s3cret"]}"#,
             "http://host:4646 has a path or query",
         ),
         (
-            r#"{"endpoints": ["http://me:pw@host:4646"]}"#,
-            "remove the part before",
+            r#"{"endpoints": ["http://me:pw@host:4646/v1"]}"#,
+            "http://host:4646 has a path or query",
         ),
+        (r#"{"endpoints": ["me:pw@host:4646"]}"#, "not a scheme"),
+        (r#"{"endpoints": ["http://me:pw@"]}"#, "not an address"),
         (r#"{"topics": []}"#, "the list is empty"),
         (r#"{"topics": ["job"]}"#, "capital letter"),
         (r#"{"topics": ["Job", "Job"]}"#, "sends nothing of it"),
@@ -168,10 +184,169 @@ fn an_explicit_option_wins_over_the_environment() {
 }
 
 #[test]
-fn a_token_never_shows_in_debug_output() {
-    let options: Options = serde_json::from_str(r#"{"token": "hunter2-token"}"#).unwrap();
-    let settings = options.settings(|_| None).unwrap();
-    assert!(!format!("{options:?} {settings:?} {settings}").contains("hunter2"));
+fn a_token_and_a_password_never_show_in_debug_output() {
+    let options: Options = serde_json::from_str(
+        r#"{"token": "hunter2-token", "endpoints": ["http://hunter2:hunter2@host"]}"#,
+    )
+    .unwrap();
+    let env = |name: &str| (name == "NOMAD_HTTP_AUTH").then(|| "hunter2:hunter2".to_owned());
+    let settings = options.settings(env).unwrap();
+    let shown = format!("{options:?} {settings:?} {settings}");
+    // `aHVudGVyMg` is the name in Base64.
+    assert!(
+        !shown.contains("hunter2") && !shown.contains("aHVudGVyMg"),
+        "{shown}"
+    );
+    assert_eq!(settings.endpoint_names(), ["http://host"]);
+}
+
+#[test]
+fn addresses_of_all_kinds_are_shown_as_they_are_written() {
+    let settings = parse(
+        r#"{"endpoints": ["http://a:1", "https://[::1]", "unix:///secrets/api.sock", "unix:/x.sock"],
+            "tls": {"verify_certificate": false}}"#,
+    )
+    .unwrap();
+    assert_eq!(
+        settings.endpoint_names(),
+        [
+            "http://a:1",
+            "https://[::1]",
+            "unix:///secrets/api.sock",
+            "unix:///x.sock"
+        ]
+    );
+    let places: Vec<&Place> = settings
+        .endpoints
+        .iter()
+        .map(|endpoint| &endpoint.place)
+        .collect();
+    let https = Place::Tcp {
+        host: "::1".to_owned(),
+        port: 443,
+        tls: true,
+    };
+    assert_eq!(
+        places[1..3],
+        [&https, &Place::Unix("/secrets/api.sock".into())]
+    );
+    assert_eq!(settings.endpoints[2].authority(), "127.0.0.1");
+}
+
+#[test]
+fn user_information_comes_from_the_address_or_from_its_variable_as_nomad_reads_it() {
+    let headers = |endpoints: &str, auth: &'static str| -> Vec<Option<String>> {
+        let options: Options =
+            serde_json::from_str(&format!(r#"{{"endpoints": {endpoints}}}"#)).unwrap();
+        let settings = options
+            .settings(|name| (name == "NOMAD_HTTP_AUTH").then(|| auth.to_owned()))
+            .unwrap();
+        let endpoints = settings.endpoints.iter();
+        endpoints
+            .map(|endpoint| endpoint.auth.as_ref().map(|auth| auth.header().to_owned()))
+            .collect()
+    };
+    let basic = |encoded: &str| Some(format!("Basic {encoded}"));
+    assert_eq!(headers(r#"["http://a"]"#, ""), [None]);
+    // user:pass:word
+    assert_eq!(
+        headers(r#"["http://a"]"#, "user:pass:word"),
+        [basic("dXNlcjpwYXNzOndvcmQ=")]
+    );
+    // user:
+    assert_eq!(headers(r#"["http://a"]"#, "user"), [basic("dXNlcjo=")]);
+    // me:pw
+    assert_eq!(
+        headers(r#"["http://me:pw@a", "http://b"]"#, "user"),
+        [basic("bWU6cHc="), basic("dXNlcjo=")]
+    );
+}
+
+/// Each variable, and what it turns into: the name of what is wrong, or of what is used, in the effective values.
+#[test]
+fn nomads_variables_stand_for_the_options_of_tls() {
+    const CA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls/client.crt");
+    const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls");
+    let effective = |tls: &str, set: &[(&str, &str)]| -> String {
+        let text = format!(r#"{{"endpoints": ["https://host"], "tls": {tls}}}"#);
+        let options: Options = serde_json::from_str(&text).unwrap();
+        let env = |name: &str| {
+            let found = set.iter().find(|(variable, _)| *variable == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        let settings = options.settings(env).map_err(|error| error.to_string());
+        settings.map_or_else(|error| error, |settings| settings.tls.unwrap().to_string())
+    };
+    let ca = ("NOMAD_CACERT", CA);
+    assert_eq!(effective("{}", &[ca]), format!("by {CA}"));
+    assert_eq!(
+        effective("{}", &[("NOMAD_CAPATH", FOLDER)]),
+        format!("by {FOLDER}")
+    );
+    assert_eq!(
+        effective("{}", &[ca, ("NOMAD_CAPATH", "/none")]),
+        format!("by {CA}")
+    );
+    assert_eq!(
+        effective(
+            "{}",
+            &[ca, ("NOMAD_TLS_SERVER_NAME", "server.global.nomad")]
+        ),
+        format!("by {CA} as server.global.nomad")
+    );
+    for (text, expected) in [
+        ("true", " without verification"),
+        ("1", " without verification"),
+        ("false", ""),
+    ] {
+        assert_eq!(
+            effective("{}", &[ca, ("NOMAD_SKIP_VERIFY", text)]),
+            format!("by {CA}{expected}")
+        );
+    }
+    for (set, expected) in [
+        (
+            ("NOMAD_SKIP_VERIFY", "yes"),
+            "option `NOMAD_SKIP_VERIFY`: \"yes\" is neither",
+        ),
+        (
+            ("NOMAD_CLIENT_CERT", "/none.crt"),
+            "option `NOMAD_CLIENT_KEY`: is missing",
+        ),
+        (
+            ("NOMAD_CLIENT_KEY", "/none.key"),
+            "option `NOMAD_CLIENT_CERT`: is missing",
+        ),
+        (
+            ("NOMAD_TLS_SERVER_NAME", "no name"),
+            "option `NOMAD_TLS_SERVER_NAME`: \"no name\"",
+        ),
+        (
+            ("NOMAD_CACERT", "/none"),
+            "option `NOMAD_CACERT`: /none cannot be read",
+        ),
+    ] {
+        // The last one wins over the first.
+        let said = if set.0 == "NOMAD_CACERT" {
+            effective("{}", &[set])
+        } else {
+            effective("{}", &[ca, set])
+        };
+        assert!(said.contains(expected), "{said}");
+    }
+    // An option wins.
+    let wins = format!(r#"{{"ca_file": "{CA}", "server_name": "a", "verify_certificate": true}}"#);
+    assert_eq!(
+        effective(
+            &wins,
+            &[
+                ("NOMAD_CACERT", "/none"),
+                ("NOMAD_TLS_SERVER_NAME", "b"),
+                ("NOMAD_SKIP_VERIFY", "true")
+            ]
+        ),
+        format!("by {CA} as a")
+    );
 }
 
 #[test]

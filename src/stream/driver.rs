@@ -19,7 +19,7 @@ use crate::envelope::{self, Envelope, Line};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, RaftIndex};
 use crate::frame::{Frame, Remainder, Splitter};
-use crate::nomad::{Client, Subscription};
+use crate::nomad::{Client, Dial, Subscription, with_sources};
 use crate::options::{Settings, StartAt};
 use crate::payload::time::{Dating, Received};
 use crate::position::proof::ProofKey;
@@ -67,7 +67,7 @@ impl Clock {
 }
 
 impl Driver {
-    pub(super) fn new(settings: Arc<Settings>, outbox: Arc<Outbox>) -> Self {
+    pub(super) fn new(settings: Arc<Settings>, outbox: Arc<Outbox>, dial: Arc<dyn Dial>) -> Self {
         let mut rng = StdRng::from_rng(&mut rand::rng());
         let rules = Rules {
             endpoints: settings.endpoints.len(),
@@ -75,7 +75,7 @@ impl Driver {
             proof_key: ProofKey::new(rng.random()),
         };
         Self {
-            client: Client::new(Arc::clone(&settings)),
+            client: Client::new(Arc::clone(&settings), dial),
             machine: Machine::new(rules, Mark::Nothing),
             dating: Dating::default(),
             liveness: Liveness::default(),
@@ -353,7 +353,10 @@ pub(super) async fn report_status(outbox: Arc<Outbox>, interval: Duration) {
 }
 
 fn broken(error: &hyper::Error) -> Error {
-    Error::new(ErrorKind::Broken, format!("the connection broke: {error}"))
+    Error::new(
+        ErrorKind::Broken,
+        format!("the connection broke: {}", with_sources(error)),
+    )
 }
 
 fn closed(remainder: Remainder) -> Error {

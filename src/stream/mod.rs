@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use tracing::Instrument;
 
 use crate::event::{Batch, BatchId};
+use crate::nomad::{Dial, Network};
 use crate::options::Settings;
 use crate::position::{Delivery, Positions};
 use driver::Driver;
@@ -82,10 +83,15 @@ impl EventStream {
     /// Outside a Tokio runtime.
     #[must_use]
     pub fn follow(settings: Settings) -> Self {
+        Self::follow_over(settings, Arc::new(Network))
+    }
+
+    /// Follows over connections that are made in another way.
+    pub(crate) fn follow_over(settings: Settings, dial: Arc<dyn Dial>) -> Self {
         let settings = Arc::new(settings);
         let outbox = Outbox::new();
         let interval = settings.status_interval;
-        let driver = Driver::new(settings, Arc::clone(&outbox));
+        let driver = Driver::new(settings, Arc::clone(&outbox), dial);
         // Ends the stream however the driver ends, so that a fault in it cannot look like a quiet cluster.
         let end = EndOnDrop(Arc::clone(&outbox));
         let follow = async move {
@@ -156,3 +162,6 @@ impl Drop for EndOnDrop {
         self.0.end();
     }
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests;

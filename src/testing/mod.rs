@@ -6,5 +6,6 @@ pub mod deadline;
 pub mod loki;
 pub mod nomad;
 pub mod recording;
+pub mod tls;
 
 pub use deadline::{DeadlinePassed, eventually};

@@ -20,7 +20,10 @@ pub(crate) fn failure<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Err
             return Some(found);
         }
         // An I/O error passes its content over when it is asked for its source.
-        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        next = match error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
             Some(inner) => Some(inner),
             None => error.source(),
         };
@@ -28,12 +31,7 @@ pub(crate) fn failure<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Err
     None
 }
 
-pub(super) fn explain(
-    options: &TlsOptions,
-    rule: NameRule,
-    host: &str,
-    error: &Error,
-) -> String {
+pub(super) fn explain(options: &TlsOptions, rule: NameRule, host: &str, error: &Error) -> String {
     match error {
         Error::InvalidCertificate(problem) => certificate(options, rule, host, problem),
         Error::AlertReceived(alert) => refused(options, host, *alert),
@@ -75,10 +73,12 @@ fn certificate(
         CertificateError::NotValidForNameContext { presented, .. } => {
             wrong_name(options, rule, host, presented)
         }
-        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => format!(
-            "{host} shows the certificate of an authority as its own; give it one that is issued by that authority \
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            format!(
+                "{host} shows the certificate of an authority as its own; give it one that is issued by that authority \
              (`CA:FALSE`), and name the authority's in `tls.ca_file`"
-        ),
+            )
+        }
         CertificateError::BadSignature => format!(
             "the certificate of {host} is not signed by the authority that it names; `tls.ca_file` may be of an older \
              authority of the same name"
@@ -115,7 +115,11 @@ fn wrong_name(options: &TlsOptions, rule: NameRule, host: &str, presented: &[Str
             inner.trim_end_matches(')').trim_matches('"')
         })
         .collect();
-    let more = if presented.len() > MAX_NAMES { ", ..." } else { "" };
+    let more = if presented.len() > MAX_NAMES {
+        ", ..."
+    } else {
+        ""
+    };
     let remedy = match rule {
         NameRule::ServerName => "set `tls.server_name` to one of them",
         NameRule::Host => "use one of them in the address",

@@ -229,6 +229,30 @@ impl Tls {
     }
 }
 
+impl fmt::Display for Tls {
+    /// What is trusted and shown, fit for a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options = &self.0.options;
+        match &options.ca_file {
+            Some(source) => write!(f, "by {source}")?,
+            None => f.write_str("by the system's authorities")?,
+        }
+        if let Some(source) = &options.crt_file {
+            write!(f, " with {source}")?;
+        }
+        if let Some(name) = &options.server_name {
+            write!(f, " as {name}")?;
+        }
+        if options.verify_certificate == Some(false) {
+            f.write_str(" without verification")
+        } else if options.verify_hostname == Some(false) {
+            f.write_str(" without verification of the name")
+        } else {
+            Ok(())
+        }
+    }
+}
+
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Tls").field(&self.0.options).finish()

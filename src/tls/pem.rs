@@ -114,10 +114,15 @@ impl Texts {
             return Ok(None);
         };
         let mut found = Vec::new();
+        let folder = matches!(source, PemSource::Directory(_));
         for text in &self.ca {
-            if is_pem(text) {
+            if folder && parts(text).next().is_none() {
+                // A folder may have other things in it.
+                continue;
+            }
+            if folder || is_pem(text) {
                 found.extend(certificates("ca_file", source, text)?);
-            } else if !matches!(source, PemSource::Directory(_)) {
+            } else {
                 found.push(CertificateDer::from(text.clone()));
             }
         }
@@ -155,7 +160,8 @@ fn certificates(
     source: &PemSource,
     text: &[u8],
 ) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let found = CertificateDer::pem_slice_iter(text)
+    let found = parts(text)
+        .map(CertificateDer::from_pem_slice)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| {
             TlsError::new(
@@ -172,6 +178,17 @@ fn certificates(
         ));
     }
     Ok(found)
+}
+
+/// The certificates of a text, each from its first line to its last. What stands between them, keys too, is none of the parser's
+/// business: it stumbles over keys in OpenSSL's old format.
+fn parts(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    const END: &[u8] = b"-----END CERTIFICATE-----";
+    memchr::memmem::find_iter(text, b"-----BEGIN CERTIFICATE-----").map(|at| {
+        let rest = text.get(at..).unwrap_or_default();
+        let end = memchr::memmem::find(rest, END).map_or(rest.len(), |end| end + END.len());
+        rest.get(..end).unwrap_or_default()
+    })
 }
 
 fn private_key(
@@ -215,8 +232,11 @@ fn private_key(
             .unwrap_or_default()
             .replace(ENCRYPTED, "PRIVATE KEY"),
     );
-    let der = PrivateKeyDer::from_pem_slice(part.expose_secret().as_bytes())
-        .map_err(|error| fail(format!("is broken PEM text ({error}); copy it again, whole")))?;
+    let der = PrivateKeyDer::from_pem_slice(part.expose_secret().as_bytes()).map_err(|error| {
+        fail(format!(
+            "is broken PEM text ({error}); copy it again, whole"
+        ))
+    })?;
     opened(der.secret_der(), pass)
         .map_err(|problem| TlsError::new("key_pass", format!("does not open {source}: {problem}")))
 }

@@ -1,6 +1,7 @@
 //! Options of the fake.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use secrecy::SecretString;
 use super::state::{Settings, Shared};
 use super::version::Version;
 use super::{DEFAULT_REGION, FakeNomad, parse_all};
+use crate::testing::tls::ServerTls;
 
 /// Options of a [`FakeNomad`], with the defaults of an agent without ACLs.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ impl Default for FakeNomadBuilder {
                 write_timeout: Duration::from_secs(40),
                 region: DEFAULT_REGION.to_owned(),
                 event_broker: true,
+                tls: None,
+                unix_socket: None,
             },
             token: None,
             lines: Vec::new(),
@@ -114,6 +118,21 @@ impl FakeNomadBuilder {
     #[must_use]
     pub fn without_event_broker(mut self) -> Self {
         self.settings.event_broker = false;
+        self
+    }
+
+    /// Speaks TLS on its port. To a plain request it answers as Go's server does: 400, and a text that says so.
+    #[must_use]
+    pub fn tls(mut self, tls: ServerTls) -> Self {
+        self.settings.tls = Some(tls);
+        self
+    }
+
+    /// Listens on a socket of the file system, too, without TLS: Nomad's Task API, where every request needs a
+    /// [`token`](Self::token), if there is one.
+    #[must_use]
+    pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
+        self.settings.unix_socket = Some(path.into());
         self
     }
 

@@ -5,7 +5,7 @@
 //! [appended](FakeNomad::append), connections go wrong by [`Script`] or by hand through a [`StreamHandle`], and tests look at the
 //! [requests](FakeNomad::requests) and wait for what they need.
 //!
-//! It does not imitate: compression, TLS, blocking queries, pagination and filters of the lists, rights finer than one token and
+//! It does not imitate: compression, blocking queries, pagination and filters of the lists, rights finer than one token and
 //! [denied paths](FakeNomad::deny), and what a real agent makes of parameters that its shared parser refuses (a negative `index`
 //! is a plain 400 here). Its sockets are real, so it is not for a paused clock: that would run ahead of them.
 //!
@@ -39,6 +39,7 @@ mod lists;
 mod request;
 mod script;
 mod server;
+mod socket;
 mod state;
 mod stream;
 mod subscription;
@@ -61,6 +62,7 @@ use tokio::task::JoinHandle;
 use crate::testing::DeadlinePassed;
 use crate::testing::recording::HEARTBEAT;
 use line::Line;
+use socket::Listeners;
 use state::Shared;
 use version::Answer;
 
@@ -126,24 +128,30 @@ impl FakeNomad {
             address: listener.local_addr()?,
             running: Mutex::new(None),
         };
-        fake.run(listener);
+        fake.run(listener)?;
         Ok(fake)
     }
 
-    fn run(&self, listener: TcpListener) {
+    fn run(&self, tcp: TcpListener) -> io::Result<()> {
+        let listeners = Listeners::new(tcp, self.shared.settings.unix_socket.as_ref())?;
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(server::run(listener, Arc::clone(&self.shared), stopped));
+        let task = tokio::spawn(server::run(listeners, Arc::clone(&self.shared), stopped));
         *self.running() = Some(Running { stop, task });
+        Ok(())
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, Option<Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `http://127.0.0.1:PORT`.
+    /// `http://127.0.0.1:PORT`, or `https://`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = match self.shared.settings.tls {
+            Some(_) => "https",
+            None => "http",
+        };
+        format!("{scheme}://{}", self.address)
     }
 
     /// Where it listens. The port stays the same over [`restart`](Self::restart).
@@ -171,7 +179,7 @@ impl FakeNomad {
     /// Another process has taken the port meanwhile.
     pub async fn start_again(&self) -> io::Result<()> {
         if self.running().is_none() {
-            self.run(TcpListener::bind(self.address).await?);
+            self.run(TcpListener::bind(self.address).await?)?;
         }
         Ok(())
     }

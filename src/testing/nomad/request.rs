@@ -31,6 +31,9 @@ pub struct SeenRequest {
     /// `1.0` or `1.1`.
     pub http_version: String,
     token: Option<SecretString>,
+    basic_auth: Option<SecretString>,
+    server_name: Option<String>,
+    has_client_certificate: bool,
 }
 
 impl SeenRequest {
@@ -70,6 +73,36 @@ impl SeenRequest {
     pub fn token_is(&self, expected: &str) -> bool {
         let token = self.token.as_ref();
         token.is_some_and(|token| token.expose_secret() == expected)
+    }
+
+    /// Whether it came with this `Authorization: Basic`, encoded.
+    #[must_use]
+    pub fn basic_auth_is(&self, expected: &str) -> bool {
+        let auth = self.basic_auth.as_ref();
+        auth.is_some_and(|auth| auth.expose_secret() == expected)
+    }
+
+    /// The name that the client asked for in TLS's handshake; none for an address of digits, and without TLS.
+    #[must_use]
+    pub fn server_name(&self) -> Option<&str> {
+        self.server_name.as_deref()
+    }
+
+    /// Whether the client has shown a certificate.
+    #[must_use]
+    pub fn has_client_certificate(&self) -> bool {
+        self.has_client_certificate
+    }
+
+    /// Notes what TLS knows of it.
+    pub(super) fn over(
+        mut self,
+        server_name: Option<String>,
+        has_client_certificate: bool,
+    ) -> Self {
+        self.server_name = server_name;
+        self.has_client_certificate = has_client_certificate;
+        self
     }
 
     /// Whether the connection can take another request afterwards.
@@ -154,6 +187,7 @@ fn parse(head: &[u8]) -> io::Result<SeenRequest> {
     let mut headers = Vec::new();
     let mut nomad_token = None;
     let mut bearer = None;
+    let mut basic_auth = None;
     for line in lines {
         let (name, value) = line.split_once(':').ok_or_else(|| invalid("header"))?;
         let name = name.to_ascii_lowercase();
@@ -167,6 +201,9 @@ fn parse(head: &[u8]) -> io::Result<SeenRequest> {
                 bearer = value
                     .strip_prefix("Bearer ")
                     .map(|token| token.trim().to_owned());
+                basic_auth = value
+                    .strip_prefix("Basic ")
+                    .map(|auth| SecretString::from(auth.trim()));
                 HIDDEN
             }
             _ => value,
@@ -183,6 +220,9 @@ fn parse(head: &[u8]) -> io::Result<SeenRequest> {
         headers,
         http_version: http_version.to_owned(),
         token: token.map(SecretString::from),
+        basic_auth,
+        server_name: None,
+        has_client_certificate: false,
     })
 }
 

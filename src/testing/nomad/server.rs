@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::request::{self, SeenRequest};
+use super::socket::{Accepted, Listeners, Socket};
 use super::state::Shared;
 use super::stream;
 use super::version::Answer;
@@ -24,7 +23,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 /// Serves until `stop`, then closes the listener and every connection before it returns.
 pub(super) async fn run(
-    listener: TcpListener,
+    listeners: Listeners,
     shared: Arc<Shared>,
     mut stop: oneshot::Receiver<()>,
 ) {
@@ -33,23 +32,26 @@ pub(super) async fn run(
         tokio::select! {
             _ = &mut stop => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
-                Ok((socket, _)) => {
+            accepted = listeners.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
+                Ok(accepted) => {
                     let shared = Arc::clone(&shared);
-                    connections.spawn(async move { serve(socket, &shared).await });
+                    connections.spawn(async move { serve(accepted, &shared).await });
                 }
                 Err(_) => sleep(ACCEPT_PAUSE).await,
             },
         }
     }
-    drop(listener);
+    drop(listeners);
     connections.shutdown().await;
 }
 
-async fn serve(socket: TcpStream, shared: &Shared) {
-    // Every piece leaves at once; if that cannot be had, the stream is still right.
-    let _ = socket.set_nodelay(true);
-    let (reader, writer) = socket.into_split();
+async fn serve(accepted: Accepted, shared: &Shared) {
+    let Ok(Some(socket)) = accepted.open(shared.settings.tls.as_ref()).await else {
+        return;
+    };
+    let server_name = socket.server_name();
+    let has_client_certificate = socket.has_client_certificate();
+    let (reader, writer) = tokio::io::split(socket);
     let mut connection = Connection {
         reader,
         writer,
@@ -57,7 +59,7 @@ async fn serve(socket: TcpStream, shared: &Shared) {
     };
     loop {
         let request = match request::read(&mut connection.reader, &mut connection.buffer).await {
-            Ok(Some(request)) => request,
+            Ok(Some(request)) => request.over(server_name.clone(), has_client_certificate),
             Ok(None) => return,
             Err(_) => {
                 let text =
@@ -78,9 +80,7 @@ async fn serve(socket: TcpStream, shared: &Shared) {
             After::Close => return,
             After::Reset => {
                 // The writing half would say a proper goodbye if it were dropped by itself.
-                if let Ok(socket) = connection.reader.reunite(connection.writer) {
-                    let _ = socket.set_zero_linger();
-                }
+                connection.reader.unsplit(connection.writer).reset();
                 return;
             }
         }
@@ -98,8 +98,8 @@ fn ordinary(shared: &Shared, request: &SeenRequest) -> Answer {
 
 /// A client's connection.
 pub(super) struct Connection {
-    pub(super) reader: OwnedReadHalf,
-    pub(super) writer: OwnedWriteHalf,
+    pub(super) reader: ReadHalf<Socket>,
+    pub(super) writer: WriteHalf<Socket>,
     buffer: BytesMut,
 }
 
@@ -116,7 +116,11 @@ impl Connection {
     pub(super) async fn answer(&mut self, answer: &Answer, request: &SeenRequest) -> After {
         let keep = request.keeps_alive();
         let bytes = answer.to_bytes(&request.http_version, keep);
-        match self.writer.write_all(&bytes).await {
+        let written = async {
+            self.writer.write_all(&bytes).await?;
+            self.writer.flush().await
+        };
+        match written.await {
             Ok(()) if keep => After::KeepOpen,
             _ => After::Close,
         }
@@ -124,7 +128,7 @@ impl Connection {
 
     /// Writes a head, and then nothing for `delay`, unless the client leaves.
     pub(super) async fn answer_and_hang(&mut self, head: &[u8], delay: Duration) -> After {
-        if self.writer.write_all(head).await.is_ok() {
+        if self.writer.write_all(head).await.is_ok() && self.writer.flush().await.is_ok() {
             let mut piece = [0; 64];
             let until_the_client_leaves =
                 async { while matches!(self.reader.read(&mut piece).await, Ok(1..)) {} };

@@ -1,6 +1,7 @@
 //! What the connections of a fake server share: its history, its settings, its script, and what was seen.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use super::script::{Command, Script};
 use super::subscription::Subscription;
 use super::version::{Answer, Version};
 use crate::testing::DeadlinePassed;
+use crate::testing::tls::ServerTls;
 
 /// So many requests are remembered; older ones are forgotten.
 const MAX_SEEN_REQUESTS: usize = 10_000;
@@ -36,6 +38,8 @@ pub(super) struct Settings {
     pub(super) write_timeout: Duration,
     pub(super) region: String,
     pub(super) event_broker: bool,
+    pub(super) tls: Option<ServerTls>,
+    pub(super) unix_socket: Option<PathBuf>,
 }
 
 /// Shared by all connections.

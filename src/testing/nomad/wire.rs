@@ -3,12 +3,12 @@
 use std::io;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use super::script::{Command, Fault, Point};
+use super::socket::Socket;
 
 /// What a client sends after its stream request is read in pieces of this size, and thrown away.
 const DISCARD_BYTES: usize = 4096;
@@ -28,8 +28,8 @@ pub(super) enum Ended {
 
 /// The writing side of a stream, with an eye on the other.
 pub(super) struct Wire<'a> {
-    pub(super) reader: &'a mut OwnedReadHalf,
-    pub(super) writer: &'a mut OwnedWriteHalf,
+    pub(super) reader: &'a mut ReadHalf<Socket>,
+    pub(super) writer: &'a mut WriteHalf<Socket>,
     /// Whether pieces are chunks.
     pub(super) chunked: bool,
     pub(super) byte_by_byte: bool,
@@ -109,12 +109,25 @@ impl Wire<'_> {
 
     /// Writes bytes as they are.
     pub(super) async fn bytes(&mut self, mut rest: &[u8]) -> Result<(), Ended> {
-        while !rest.is_empty() {
+        // TLS may keep what it has taken. Taking and flushing are two steps, so that each can be interrupted.
+        let mut flushed = true;
+        while !rest.is_empty() || !flushed {
             if self.stalled {
                 self.interrupted().await?;
                 continue;
             }
-            let piece = if self.byte_by_byte { &rest[..1] } else { rest };
+            let piece = if self.byte_by_byte {
+                &rest[..rest.len().min(1)]
+            } else {
+                rest
+            };
+            let step = async {
+                if flushed {
+                    self.writer.write(piece).await
+                } else {
+                    self.writer.flush().await.map(|()| 0)
+                }
+            };
             let written = tokio::select! {
                 biased;
                 command = self.commands.recv() => {
@@ -125,13 +138,17 @@ impl Wire<'_> {
                     self.client_gone(gone)?;
                     continue;
                 }
-                written = within(self.write_timeout, self.writer.write(piece)) => written,
+                written = within(self.write_timeout, step) => written,
             };
             match written {
-                Ok(written) if written > 0 => rest = rest.get(written..).unwrap_or_default(),
+                Ok(_) if !flushed => flushed = true,
+                Ok(written) if written > 0 => {
+                    rest = rest.get(written..).unwrap_or_default();
+                    flushed = false;
+                }
                 _ => return Err(Ended::Broken),
             }
-            if self.byte_by_byte {
+            if self.byte_by_byte && flushed {
                 tokio::task::yield_now().await;
             }
         }
@@ -249,7 +266,7 @@ impl Wire<'_> {
 const CHUNK_END: &[u8] = b"\r\n";
 
 /// Reads and forgets until the client closes its side; never returns once it has. Cancel safe.
-async fn discard(reader: &mut OwnedReadHalf, closed: bool) -> io::Result<()> {
+async fn discard(reader: &mut ReadHalf<Socket>, closed: bool) -> io::Result<()> {
     if closed {
         return std::future::pending().await;
     }

@@ -300,4 +300,4 @@ fn parse_name(option: &'static str, name: &str) -> Result<ServerName<'static>, T
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

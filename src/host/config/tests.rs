@@ -134,7 +134,7 @@ fn wrong_configurations_are_refused_with_place_and_remedy() {
             "unknown type",
             format!("{SOURCE}[sinks.x]\ntype = \"lokki\"\ninputs = [\"nomad\"]\n"),
             &[
-                "t.toml:3: sink \"x\": unknown type `lokki`, expected `blackhole`, `console`, `loki`",
+                "t.toml:3: sink \"x\": unknown type `lokki`, expected `blackhole`, `console`, `http`, `loki`",
             ],
         ),
         (

@@ -5,8 +5,8 @@ use std::task::{Context, Poll};
 use vrl::value::{ObjectMap, Value};
 
 use super::*;
-use crate::host::buffer::Capacity;
 use crate::event::BatchId;
+use crate::host::buffer::Capacity;
 use crate::host::channel::{self, Sender};
 use crate::host::event::Answer;
 

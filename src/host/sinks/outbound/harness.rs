@@ -1,14 +1,17 @@
 //! Sinks under test: one at work, and a transport that is scripted.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::mpsc::{self, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
-use tokio::task::JoinHandle;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
 use vrl::value::{ObjectMap, Value};
 
 use super::client::{Answer, Failure, Transport};
@@ -18,6 +21,7 @@ use crate::host::channel::{self, Sender};
 use crate::host::event::{Finalizer, LogEvent};
 use crate::host::sinks::Sink as _;
 use crate::position::Delivery;
+use crate::testing::tls::ServerTls;
 
 /// For what has to happen; generous, since nothing waits for it to pass.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -188,5 +192,50 @@ impl Transport for Scripted {
             text: String::new(),
             retry_after,
         })
+    }
+}
+
+/// Something that speaks TLS and hands on to a server that does not.
+pub(crate) struct TlsFront {
+    address: SocketAddr,
+    task: AbortHandle,
+}
+
+impl TlsFront {
+    /// Listens on a free loopback port.
+    pub(crate) async fn start(server: SocketAddr, tls: &ServerTls) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
+        let serve = async move {
+            let mut open = JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let acceptor = acceptor.clone();
+                open.spawn(async move {
+                    let Ok(mut stream) = acceptor.accept(stream).await else {
+                        return;
+                    };
+                    let mut behind = TcpStream::connect(server).await.unwrap();
+                    // How a connection ends is the client's business.
+                    let _ = tokio::io::copy_bidirectional(&mut stream, &mut behind).await;
+                });
+            }
+        };
+        Self {
+            address,
+            task: tokio::spawn(serve).abort_handle(),
+        }
+    }
+
+    /// `https` to it.
+    pub(crate) fn url(&self) -> String {
+        format!("https://{}", self.address)
+    }
+}
+
+impl Drop for TlsFront {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }

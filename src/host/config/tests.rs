@@ -173,7 +173,7 @@ fn wrong_configurations_are_refused_with_place_and_remedy() {
             format!("{SOURCE}{SINK}rate = 5\nbuffer.type = \"disk\"\nfoo = 1\n"),
             &[
                 "t.toml:6: sink \"out\": option `rate`: Vector has it, this program does not",
-                "t.toml:7: sink \"out\": option `buffer`: Vector has it",
+                "t.toml:7: sink \"out\": option `buffer`: Vector has `type",
                 "t.toml:8: sink \"out\": unknown option `foo`: there are none here",
             ],
         ),

@@ -51,11 +51,16 @@ fn options() -> String {
 #[tokio::test]
 async fn neither_uri_nor_headers_are_logged_however_much_is_logged() {
     let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(log.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let everything = || {
+        tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_writer(log.clone())
+            .finish()
+    };
+    // With a single subscriber `tracing` lets the thread that comes to a place first decide whether it is ever logged, and
+    // threads of other tests have none.
+    let _another = tracing::Dispatch::new(everything());
+    let _guard = tracing::subscriber::set_default(everything());
     // Answers that quote the address and the key, as error pages do.
     let answers = vec![
         (500, "cannot serve /services/hunter2/x"),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::*;
+use crate::host::sinks::outbound::harness::Log;
 
 fn options(more: &str) -> String {
     format!("{JSON}batch.max_events = 1\n{more}")
@@ -146,4 +147,32 @@ async fn health_is_asked_only_where_a_uri_says() {
             assert_eq!(header(request, "authorization"), Some("Bearer t"));
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rejected_batches_log_one_line_for_each_cause_in_a_while() {
+    let log = Log::start();
+    let replies: Vec<Reply> = (0..100)
+        .map(|number| Reply::Status(if number % 10 == 9 { 403 } else { 400 }))
+        .collect();
+    let server = Scripted::replying(&replies, Reply::Status(400));
+    let mut sink = Harness::start(scripted(&server, &options("")));
+    sink.send((0..100).map(|_| value("{}"))).await;
+    Scripted::settle().await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    sink.send([value("{}")]).await;
+    assert_eq!(sink.finish().await, all(Delivery::Rejected, 101));
+    let text = log.text();
+    let lines = text.lines().filter(|line| line.contains("events dropped"));
+    let said: Vec<&str> = lines
+        .map(|line| line.split_once("component_id=").unwrap().1)
+        .collect();
+    assert_eq!(
+        said,
+        [
+            r#""alerts" events=1 requests=1 error=status 400"#,
+            r#""alerts" events=1 requests=1 error=status 403"#,
+            r#""alerts" events=90 requests=90 error=status 400"#,
+        ]
+    );
 }

@@ -1,45 +1,12 @@
 //! The address of a webhook and what is in headers are secrets: nothing tells them.
 
-use std::io;
-use std::sync::{Arc, Mutex};
-
-use tracing_subscriber::fmt::MakeWriter;
-
 use super::webhook::Webhook;
 use super::*;
+use crate::host::sinks::outbound::harness::Log;
 use crate::host::sinks::outbound::{HttpTransport, UriSecrecy};
 
 /// Part of every secret in these tests.
 const SECRET: &str = "hunter2";
-
-/// Everything that was logged.
-#[derive(Clone, Debug, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
 
 fn options() -> String {
     format!(
@@ -50,17 +17,7 @@ fn options() -> String {
 
 #[tokio::test]
 async fn neither_uri_nor_headers_are_logged_however_much_is_logged() {
-    let log = Log::default();
-    let everything = || {
-        tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_writer(log.clone())
-            .finish()
-    };
-    // With a single subscriber `tracing` lets the thread that comes to a place first decide whether it is ever logged, and
-    // threads of other tests have none.
-    let _another = tracing::Dispatch::new(everything());
-    let _guard = tracing::subscriber::set_default(everything());
+    let log = Log::start();
     // Answers that quote the address and the key, as error pages do.
     let answers = vec![
         (500, "cannot serve /services/hunter2/x"),

@@ -108,7 +108,7 @@ pub(crate) enum Stopped {
 
 /// The text with which a program ended. It can quote the event, so it belongs in events and never in a log.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct LastWords(ExpressionError);
+pub(crate) struct LastWords(Box<ExpressionError>);
 
 impl LastWords {
     /// The text that Vector gives: the one that the user wrote, or else what the expression says.
@@ -195,8 +195,10 @@ impl Compiled {
         let result = runtime.resolve(target, &self.program, &TimeZone::default());
         runtime.clear();
         result.map_err(|reason| match reason {
-            Terminate::Abort(error) => Stopped::Aborted(LastWords(error)),
-            Terminate::Error(error) => Stopped::Failed(self.locate(&error), LastWords(error)),
+            Terminate::Abort(error) => Stopped::Aborted(LastWords(Box::new(error))),
+            Terminate::Error(error) => {
+                Stopped::Failed(self.locate(&error), LastWords(Box::new(error)))
+            }
         })
     }
 

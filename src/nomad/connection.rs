@@ -10,6 +10,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 use url::Url;
 
@@ -49,7 +50,7 @@ impl Drop for Connection {
     }
 }
 
-/// Connects, sends the request, and waits for the head of the answer. Without a limit of its own.
+/// Connects, sends the request, and waits for the head of the answer, all within `limit`.
 ///
 /// An answer of 200 is known not to be compressed, and not to be a page for people.
 pub(super) async fn send(
@@ -57,10 +58,16 @@ pub(super) async fn send(
     tls: Option<&Tls>,
     endpoint: &Endpoint,
     request: Request<Empty<Bytes>>,
+    limit: Duration,
 ) -> Result<(StatusCode, Incoming, Connection), Error> {
-    let wire = dial
-        .dial(endpoint)
+    let deadline = Instant::now() + limit;
+    let late = |what: &str| {
+        let secs = limit.as_secs();
+        Error::new(ErrorKind::ConnectTimeout, format!("{what} within {secs} s"))
+    };
+    let wire = timeout_at(deadline, dial.dial(endpoint))
         .await
+        .map_err(|_| late("no connection"))?
         .map_err(|error| Error::new(ErrorKind::Connect, error.to_string()))?;
     match (&endpoint.place, tls) {
         (
@@ -76,14 +83,16 @@ pub(super) async fn send(
                     format!("the connection broke within TLS's handshake: {error}"),
                 ),
             };
-            let wire = tls.connect(host, wire).await.map_err(failed)?;
-            exchange(Abrupt::new(wire), request, &|failure| {
-                tls.explain(host, failure)
-            })
-            .await
+            let wire = timeout_at(deadline, tls.connect(host, wire))
+                .await
+                .map_err(|_| late("no answer to TLS's handshake (is its address http://?)"))?
+                .map_err(failed)?;
+            let explain = |failure: &rustls::Error| tls.explain(host, failure);
+            timeout_at(deadline, exchange(Abrupt::new(wire), request, &explain)).await
         }
-        _ => exchange(wire, request, &ToString::to_string).await,
+        _ => timeout_at(deadline, exchange(wire, request, &ToString::to_string)).await,
     }
+    .unwrap_or_else(|_| Err(late("no answer")))
 }
 
 async fn exchange<T>(

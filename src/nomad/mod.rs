@@ -6,6 +6,7 @@
 mod connection;
 mod dial;
 #[cfg(test)]
+#[cfg(feature = "testing")]
 pub(crate) mod memory;
 mod mend;
 mod request;
@@ -145,10 +146,7 @@ impl Client {
             _ => None,
         };
         let request = request::get(endpoint, target, token.as_ref())?;
-        let answer = connection::send(&*self.dial, tls.as_ref(), endpoint, request);
-        tokio::time::timeout(limit, answer)
-            .await
-            .unwrap_or_else(|_| Err(late(ErrorKind::ConnectTimeout, "no answer")))
+        connection::send(&*self.dial, tls.as_ref(), endpoint, request, limit).await
     }
 
     /// TLS with the certificates as they are now: whoever renews them need not restart us.

@@ -163,5 +163,6 @@ impl Drop for EndOnDrop {
     }
 }
 
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests;

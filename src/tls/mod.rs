@@ -300,4 +300,5 @@ fn parse_name(option: &'static str, name: &str) -> Result<ServerName<'static>, T
 }
 
 #[cfg(test)]
+#[cfg(feature = "testing")]
 pub(crate) mod tests;

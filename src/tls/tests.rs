@@ -4,6 +4,8 @@ pub(crate) mod certificates;
 
 use std::fs;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
@@ -239,7 +241,10 @@ fn files_are_read_and_whatever_is_wrong_with_one_is_said_with_its_name() {
     let issued = authority.issue(&["client"]);
     let other = authority.issue(&["client"]);
     let ca = file("ca.pem", authority.pem().as_bytes());
-    let der = file("ca.der", &authority.der());
+    let der = file(
+        "ca.der",
+        &CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap(),
+    );
     let crt = file("client.crt", issued.crt.as_bytes());
     let key = file("client.key", issued.key.as_bytes());
     let wrong_key = file("other.key", other.key.as_bytes());

@@ -101,6 +101,22 @@ fn option_names() -> Vec<String> {
     spans(expected).map(str::to_owned).collect()
 }
 
+#[test]
+fn the_table_of_tls_is_that_of_its_options() {
+    let error = serde_json::from_str::<Options>(r#"{"tls": {"no such option": 1}}"#)
+        .unwrap_err()
+        .to_string();
+    let (_, expected) = error.split_once("expected one of ").unwrap();
+    let options: Vec<String> = spans(expected).map(|name| format!("tls.{name}")).collect();
+    let page = text_of(README);
+    let table = rows(section(&page, "### TLS"));
+    let names: Vec<&str> = table
+        .iter()
+        .filter_map(|row| spans(row[0]).next())
+        .collect();
+    assert_eq!(names, options, "in the order of the struct");
+}
+
 /// The default of an option as a configuration would write it; `None` where there is none.
 fn default_of(option: &str) -> Option<String> {
     let settings = Options::default().settings(|_| None).unwrap();
@@ -113,6 +129,10 @@ fn default_of(option: &str) -> Option<String> {
             r#""*""#.to_owned()
         }
         "region" => return settings.region().map(str::to_owned),
+        "tls" => {
+            assert!(format!("{settings:?}").contains("tls: None,"));
+            return None;
+        }
         "token" | "token_file" => {
             assert!(format!("{settings:?}").contains("token: None,"));
             return None;

@@ -1,6 +1,6 @@
 //! The engine against the fake Nomad, over real sockets: what is new comes once, and what may be missing is said.
 
-mod follower;
+pub(crate) mod follower;
 
 use std::time::Duration;
 

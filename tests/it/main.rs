@@ -2,6 +2,9 @@
 
 // `cfg(test)` tells clippy that what is not a test itself may unwrap, too.
 #[cfg(test)]
+#[path = "../../src/tls/tests/certificates.rs"]
+mod certificates;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod documentation;
@@ -13,3 +16,5 @@ mod programs;
 mod real;
 #[cfg(test)]
 mod servers;
+#[cfg(test)]
+mod transport;

@@ -136,6 +136,10 @@ pub(super) async fn read(
             buffer.advance(4);
             break head;
         }
+        // A handshake of TLS, say: Go's server finds that out at the first line end, which may come late in it or never.
+        if buffer.first().is_some_and(u8::is_ascii_control) {
+            return Err(invalid("not text"));
+        }
         if buffer.len() > MAX_HEAD_BYTES {
             return Err(invalid("request head too large"));
         }

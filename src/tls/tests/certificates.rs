@@ -28,11 +28,6 @@ impl Authority {
         self.0.pem()
     }
 
-    /// Its own certificate, in DER.
-    pub(crate) fn der(&self) -> Vec<u8> {
-        self.0.der().to_vec()
-    }
-
     /// A certificate for a server with these names, or addresses, and for a client.
     pub(crate) fn issue(&self, names: &[&str]) -> Issued {
         self.issue_with(names, |_| {})

@@ -10,9 +10,9 @@ use nomad_events::testing::nomad::FakeNomad;
 use nomad_events::{Acknowledger, BatchId, Delivery, Event, EventStream, Item};
 
 /// How long anything may take before a test gives up.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-pub(super) struct Follower {
+pub(crate) struct Follower {
     stream: EventStream,
     acknowledger: Acknowledger,
     events: Vec<Event>,
@@ -23,11 +23,11 @@ pub(super) struct Follower {
 
 impl Follower {
     /// Follows a fake with these options, as JSON.
-    pub(super) fn of(fake: &FakeNomad, options: &str) -> Self {
+    pub(crate) fn of(fake: &FakeNomad, options: &str) -> Self {
         Self::with_endpoints(&[fake.url()], options)
     }
 
-    pub(super) fn with_endpoints(endpoints: &[String], options: &str) -> Self {
+    pub(crate) fn with_endpoints(endpoints: &[String], options: &str) -> Self {
         let mut options: Options = serde_json::from_str(options).unwrap();
         options.endpoints = Some(endpoints.to_vec());
         let stream = EventStream::follow(options.settings(|_| None).unwrap());
@@ -57,7 +57,7 @@ impl Follower {
     }
 
     /// Takes items until the condition holds.
-    pub(super) async fn until(&mut self, condition: impl Fn(&Self) -> bool) {
+    pub(crate) async fn until(&mut self, condition: impl Fn(&Self) -> bool) {
         let waited = tokio::time::timeout(PATIENCE, async {
             while !condition(self) {
                 // Some conditions are about what happens without an item.
@@ -68,58 +68,58 @@ impl Follower {
         assert!(waited.is_ok(), "gave up with {:?}", self.seen());
     }
 
-    pub(super) async fn until_events(&mut self, count: usize) {
+    pub(crate) async fn until_events(&mut self, count: usize) {
         self.until(|follower| follower.events.len() >= count).await;
         assert_eq!(self.events.len(), count, "{:?}", self.seen());
     }
 
-    pub(super) async fn until_batches(&mut self, count: usize) {
+    pub(crate) async fn until_batches(&mut self, count: usize) {
         self.until(|follower| follower.batches >= count).await;
     }
 
-    pub(super) async fn until_notices(&mut self, kind: &str, count: usize) {
+    pub(crate) async fn until_notices(&mut self, kind: &str, count: usize) {
         self.until(|follower| follower.notices(kind) >= count).await;
     }
 
     /// Takes what comes until nothing has come for so long.
-    pub(super) async fn settle(&mut self, quiet: Duration) {
+    pub(crate) async fn settle(&mut self, quiet: Duration) {
         while tokio::time::timeout(quiet, self.take()).await.is_ok() {}
     }
 
     /// Answers nothing from now on.
-    pub(super) fn hold_answers(&mut self) {
+    pub(crate) fn hold_answers(&mut self) {
         self.held = Some(Vec::new());
     }
 
     /// Answers what was held, and what comes.
-    pub(super) fn answer_held(&mut self, delivery: Delivery) {
+    pub(crate) fn answer_held(&mut self, delivery: Delivery) {
         for id in self.held.take().unwrap_or_default() {
             self.acknowledger.resolve(id, delivery);
         }
     }
 
-    pub(super) async fn close(self, deadline: Duration) -> usize {
+    pub(crate) async fn close(self, deadline: Duration) -> usize {
         self.stream.close(deadline).await
     }
 
-    pub(super) fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         self.acknowledger.status()
     }
 
-    pub(super) fn event(&self, place: usize) -> &Event {
+    pub(crate) fn event(&self, place: usize) -> &Event {
         &self.events[place]
     }
 
-    pub(super) fn indexes(&self) -> Vec<u64> {
+    pub(crate) fn indexes(&self) -> Vec<u64> {
         self.events.iter().map(|event| event.index.0).collect()
     }
 
-    pub(super) fn indexes_in_order(&self) -> bool {
+    pub(crate) fn indexes_in_order(&self) -> bool {
         self.events.is_sorted_by_key(|event| event.index)
     }
 
     /// Whether an event came twice: same place, same payload.
-    pub(super) fn repeated(&self) -> bool {
+    pub(crate) fn repeated(&self) -> bool {
         let mut seen = HashSet::new();
         !self.events.iter().all(|event| {
             // Maps come in random order in real payloads, the scripted ones are texts.
@@ -134,7 +134,7 @@ impl Follower {
     }
 
     /// How many notices of a type have come.
-    pub(super) fn notices(&self, kind: &str) -> usize {
+    pub(crate) fn notices(&self, kind: &str) -> usize {
         self.notices
             .iter()
             .filter(|notice| notice.kind.name() == kind)
@@ -142,17 +142,20 @@ impl Follower {
     }
 
     /// The last notice of a type, as `Debug` prints it.
-    pub(super) fn notice(&self, kind: &str) -> String {
-        let notice = self
-            .notices
-            .iter()
-            .rev()
-            .find(|notice| notice.kind.name() == kind);
-        format!("{:?}", notice.unwrap())
+    pub(crate) fn notice(&self, kind: &str) -> String {
+        self.last_notice(kind).unwrap()
+    }
+
+    /// The same, if there was one.
+    pub(crate) fn last_notice(&self, kind: &str) -> Option<String> {
+        let mut notices = self.notices.iter().rev();
+        notices
+            .find(|notice| notice.kind.name() == kind)
+            .map(|notice| format!("{notice:?}"))
     }
 
     /// What came, for messages.
-    pub(super) fn seen(&self) -> (Vec<u64>, &[Notice]) {
+    pub(crate) fn seen(&self) -> (Vec<u64>, &[Notice]) {
         (self.indexes(), &self.notices)
     }
 }

@@ -1,7 +1,7 @@
 //! Events to bytes: the option `encoding` of the sinks.
 //!
 //! Codecs and transformations are those of Vector 0.56.0 (`lib/codecs/src/encoding`), so the same event gives the same text.
-//! An encoded event has no newline behind it: `console` writes one after each, Loki gets none.
+//! An encoded event has no newline behind it: `console` writes one after each, Loki gets none, `http` does what `framing` says.
 
 use bytes::BufMut;
 use serde::Deserialize;
@@ -55,6 +55,41 @@ enum TimestampFormat {
     Rfc3339,
 }
 
+/// The options under `framing`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FramingConfig {
+    method: FramingMethod,
+    #[serde(default)]
+    character_delimited: Option<CharacterDelimited>,
+}
+
+/// The methods that are known here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum FramingMethod {
+    Bytes,
+    CharacterDelimited,
+    NewlineDelimited,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CharacterDelimited {
+    delimiter: char,
+}
+
+/// What stands between the events of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// Nothing.
+    Bytes,
+    /// A character behind each event.
+    Character(u8),
+    /// A newline behind each event.
+    Newline,
+}
+
 /// A combination of options that makes no encoder.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EncodingError {
@@ -64,6 +99,14 @@ pub(crate) enum EncodingError {
     /// An option of one codec beside another codec, which would be ignored.
     #[error("`encoding.json` needs `encoding.codec = \"json\"`")]
     JsonOptionsForText,
+    /// As Vector has it.
+    #[error("`framing.character_delimited.delimiter` must be a character of ASCII")]
+    Delimiter,
+    /// The method without its option, or the option without its method.
+    #[error(
+        "`framing.method = \"character_delimited\"` and `framing.character_delimited.delimiter` go together"
+    )]
+    DelimiterAlone,
 }
 
 /// Turns events into bytes.
@@ -108,7 +151,53 @@ impl EncodingConfig {
     }
 }
 
+impl FramingConfig {
+    /// Checks the options together.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodingError`] when they contradict each other.
+    pub(crate) fn build(&self) -> Result<Framing, EncodingError> {
+        match (self.method, self.character_delimited) {
+            (FramingMethod::CharacterDelimited, Some(options)) => {
+                let delimiter = options.delimiter;
+                let byte = u8::try_from(delimiter).ok().filter(u8::is_ascii);
+                byte.map(Framing::Character).ok_or(EncodingError::Delimiter)
+            }
+            (FramingMethod::CharacterDelimited, None) | (_, Some(_)) => {
+                Err(EncodingError::DelimiterAlone)
+            }
+            (FramingMethod::Bytes, None) => Ok(Framing::Bytes),
+            (FramingMethod::NewlineDelimited, None) => Ok(Framing::Newline),
+        }
+    }
+}
+
+impl Framing {
+    /// What Vector takes for messages where `framing` says nothing: events of JSON become an array.
+    pub(crate) fn of_messages(codec: Codec) -> Self {
+        match codec {
+            Codec::Json => Self::Character(b','),
+            Codec::Text => Self::Newline,
+        }
+    }
+
+    /// Appends what stands behind an event.
+    pub(crate) fn end_event(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Bytes => {}
+            Self::Character(character) => out.push(character),
+            Self::Newline => out.push(b'\n'),
+        }
+    }
+}
+
 impl Encoder {
+    /// How an event becomes text.
+    pub(crate) fn codec(&self) -> Codec {
+        self.codec
+    }
+
     /// Appends the encoded event to `out`. The event is changed by the transformations and is of no further use.
     ///
     /// With the codec `text`, bytes that are no UTF-8 stay as they are; with `json` they become U+FFFD.

@@ -6,19 +6,20 @@
 pub(crate) mod registry;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use metrics::{Counter, Gauge};
 use tokio::time::Instant;
 
+use super::throttle::{Occasion, Throttle};
 use super::transforms::program::Failure;
 use crate::telemetry::{self, Metric};
 use registry::Registry;
 
 /// Failures of a component: a program that failed on an event, an event that a sink could not take.
+#[cfg(test)]
 pub(crate) const ERRORS: &str = telemetry::COMPONENT_ERRORS.name;
 /// Events that went no further; label `intentional` tells a filter from a failure.
+#[cfg(test)]
 pub(crate) const DISCARDED: &str = DISCARDED_EVENTS.name;
 
 /// Events that have come to a component.
@@ -68,9 +69,6 @@ pub(crate) const METRICS: [Metric; 7] = [
 
 /// The name that Vector gives to an output without one.
 const DEFAULT_OUTPUT: &str = "_default";
-
-/// A component that fails for every event logs one line in this time; the others are counted in it.
-const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Counts events that have come to the component in whose scope this is called.
 pub(crate) fn received_events() -> Counter {
@@ -134,14 +132,8 @@ pub(crate) struct ComponentMetrics {
     discarded: Count,
     lost: Count,
     sent: Option<Count>,
-    said: Mutex<Said>,
-}
-
-/// When a failure was last logged, and how many have not been since.
-#[derive(Debug, Default)]
-struct Said {
-    last: Option<Instant>,
-    since: u64,
+    failed: Throttle,
+    full: Throttle,
 }
 
 /// A counter that can be read back, which those of the facade cannot.
@@ -191,7 +183,8 @@ impl ComponentMetrics {
             lost: discarded("false"),
             // What leaves a transform is counted by output, where the outputs are known.
             sent: (kind == "sink").then(|| Count::new(delivered_events())),
-            said: Mutex::default(),
+            failed: Throttle::default(),
+            full: Throttle::default(),
         }
     }
 
@@ -276,19 +269,44 @@ impl ComponentMetrics {
         self.lost.add(events as u64);
     }
 
+    /// Counts events for which the buffer of a sink had no room, as `when_full = "drop_newest"` wants it.
+    pub(crate) fn buffer_full(&self, events: usize) {
+        self.discarded.add(events as u64);
+        if let Some(held_back) = self.full.pass((), events as u64) {
+            tracing::warn!(
+                component_kind = self.kind,
+                component_id = %self.id,
+                component_type = self.component_type,
+                events = held_back.events + events as u64,
+                "the buffer is full, the newest events were dropped"
+            );
+        }
+    }
+
+    /// A kind of failure of this component with a counter of its own.
+    pub(crate) fn occasion(&self, error_type: &'static str) -> Occasion {
+        Occasion::new(self.errors_of(error_type))
+    }
+
+    /// The counter of one kind of failure.
+    pub(crate) fn errors_of(&self, error_type: &'static str) -> Counter {
+        let stage = if error_type.starts_with("request") {
+            "sending"
+        } else {
+            "processing"
+        };
+        telemetry::COMPONENT_ERRORS.counter(&[("error_type", error_type), ("stage", stage)])
+    }
+
+    /// The component's id.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
     /// Whether a failure is to be logged now, and how many it stands for.
     fn may_log(&self) -> Option<u64> {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        said.since += 1;
-        let now = Instant::now();
-        if said
-            .last
-            .is_some_and(|last| now.duration_since(last) < FAILURE_LOG_INTERVAL)
-        {
-            return None;
-        }
-        said.last = Some(now);
-        Some(std::mem::take(&mut said.since))
+        let held_back = self.failed.pass((), 0)?;
+        Some(1 + held_back.times)
     }
 }
 

@@ -4,6 +4,7 @@
 //! What it does not know, it refuses by name.
 
 pub(crate) mod api;
+pub(crate) mod buffer;
 pub(crate) mod channel;
 pub(crate) mod config;
 pub(crate) mod encoding;
@@ -13,6 +14,7 @@ pub(crate) mod metrics;
 pub(crate) mod sinks;
 pub(crate) mod sources;
 pub(crate) mod template;
+pub(crate) mod throttle;
 pub(crate) mod topology;
 pub(crate) mod transforms;
 pub(crate) mod unit_test;

@@ -22,13 +22,14 @@ use tokio::time::Instant;
 use vrl::compiler::runtime::Runtime;
 use vrl::value::Value;
 
+use super::buffer::{BufferConfig, WhenFull};
 use super::channel::{self, Receiver, Sender};
 use super::config::{
     Config, ConfigErrors, NOTICES, OutputId, Problem, SourceNode, UNMATCHED, component_name,
     source_ports,
 };
 use super::metrics::registry::Registry;
-use super::metrics::{received_events, sent_events};
+use super::metrics::{ComponentMetrics, received_events, sent_events};
 use super::sinks::Sink;
 use crate::event::Event;
 use crate::payload::value::Shaper;
@@ -56,7 +57,22 @@ struct BuiltSink {
     id: String,
     component_type: &'static str,
     acknowledgements: bool,
+    buffer: BufferConfig,
     sink: Box<dyn Sink>,
+}
+
+impl BuiltSink {
+    /// The channel in front of it, within a bound in bytes.
+    fn channel(&self, bytes: usize) -> (Sender, Receiver) {
+        let (sender, receiver) = channel::channel(self.buffer.capacity(bytes));
+        match self.buffer.when_full {
+            WhenFull::Block => (sender, receiver),
+            WhenFull::DropNewest => {
+                let metrics = ComponentMetrics::new("sink", &self.id, self.component_type);
+                (sender.dropping(Arc::new(metrics)), receiver)
+            }
+        }
+    }
 }
 
 /// How a run went.
@@ -129,6 +145,7 @@ impl Topology {
                     id: node.id.clone(),
                     component_type,
                     acknowledgements: node.acknowledgements,
+                    buffer: node.buffer,
                     sink,
                 }),
                 Err(message) => problems.push(
@@ -281,7 +298,9 @@ impl Topology {
                     .filter(|(_, sinks)| sinks.contains(&sink))
                     .map(|(source, _)| source.settings.queue_bytes())
                     .max();
-                channel::channel(capacity.unwrap_or(1))
+                let node = &self.sinks[sink];
+                let scope = registry.component("sink", &node.id, node.component_type);
+                scope.within(|| node.channel(capacity.unwrap_or(1)))
             })
             .collect();
         let alive: Vec<Arc<()>> = self.sinks.iter().map(|_| Arc::default()).collect();

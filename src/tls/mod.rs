@@ -301,4 +301,4 @@ fn parse_name(option: &'static str, name: &str) -> Result<ServerName<'static>, T
 
 #[cfg(test)]
 #[cfg(feature = "testing")]
-mod tests;
+pub(crate) mod tests;

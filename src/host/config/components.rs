@@ -23,7 +23,7 @@ use crate::options::Options;
 /// The types that this program has, for messages.
 pub(super) const SOURCE_TYPES: &str = "`internal_metrics`, `nomad_events`";
 pub(super) const TRANSFORM_TYPES: &str = "`filter`, `remap`, `route`";
-pub(super) const SINK_TYPES: &str = "`blackhole`, `console`, `loki`, `prometheus_exporter`";
+pub(super) const SINK_TYPES: &str = "`blackhole`, `console`, `http`, `loki`, `prometheus_exporter`";
 /// What stands at the top of a file, for messages.
 const TOP: &str = "`sources`, `transforms`, `sinks`, `tests`, `acknowledgements` or `api`";
 
@@ -428,6 +428,7 @@ impl<'t> Reader<'t, '_> {
             file,
             drop_on_error,
             drop_on_abort,
+            reroute_dropped,
         } = options;
         let program = match (source, file) {
             (Some(text), None) => ProgramText { text, file: None },
@@ -469,7 +470,28 @@ impl<'t> Reader<'t, '_> {
             program,
             drop_on_error,
             drop_on_abort,
+            reroute_dropped,
         })
+    }
+
+    /// Reads an option that all sinks have.
+    fn take_common<T: Deserialize<'t> + Default>(
+        &mut self,
+        component: &mut Component<'t>,
+        key: &str,
+    ) -> T {
+        let owner = Owner {
+            kind: component.kind,
+            id: &component.id,
+            component_type: &component.component_type,
+        };
+        match self.document.take(owner, &mut component.table, key) {
+            Ok(found) => found.unwrap_or_default(),
+            Err(problem) => {
+                self.problems.push(problem);
+                T::default()
+            }
+        }
     }
 
     /// Reads a sink. One that shows metrics is kept apart: it has no place in the graph of events.
@@ -480,23 +502,12 @@ impl<'t> Reader<'t, '_> {
         if component.component_type == prometheus_exporter::TYPE {
             return self.exporter(component);
         }
-        let acknowledgements = match self.document.take(
-            Owner {
-                kind: component.kind,
-                id: &component.id,
-                component_type: &component.component_type,
-            },
-            &mut component.table,
-            "acknowledgements",
-        ) {
-            Ok(found) => found.unwrap_or_default(),
-            Err(problem) => {
-                self.problems.push(problem);
-                Acknowledgements::default()
-            }
-        };
+        let acknowledgements: Acknowledgements =
+            self.take_common(&mut component, "acknowledgements");
+        let buffer = self.take_common(&mut component, "buffer");
         let sink = match component.component_type.as_str() {
             "loki" => SinkConfig::Loki(self.options(&mut component)?),
+            "http" => SinkConfig::Http(self.options(&mut component)?),
             "console" => SinkConfig::Console(self.options(&mut component)?),
             "blackhole" => SinkConfig::Blackhole(self.options(&mut component)?),
             _ => {
@@ -514,6 +525,7 @@ impl<'t> Reader<'t, '_> {
                 .0
                 .or(self.global_acknowledgements.0)
                 .unwrap_or(false),
+            buffer,
             sink,
         };
         Some((Some(node), Vec::new()))

@@ -22,12 +22,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::buffer::BufferConfig;
 use super::sinks::Sink;
 use super::sinks::blackhole::{Blackhole, BlackholeConfig};
 use super::sinks::console::{Console, ConsoleConfig};
+use super::sinks::http::HttpConfig;
 use super::sinks::loki::LokiConfig;
 use super::transforms::filter::FilterConfig;
-use super::transforms::remap::RemapConfig;
+use super::transforms::remap::{DROPPED, RemapConfig};
 use super::transforms::route::RouteConfig;
 use crate::options::Settings;
 pub(crate) use document::component_name;
@@ -108,6 +110,8 @@ pub(crate) struct SinkNode {
     pub(crate) inputs: Vec<OutputId>,
     /// Whether the source waits until this sink has delivered.
     pub(crate) acknowledgements: bool,
+    /// What waits in front of it.
+    pub(crate) buffer: BufferConfig,
     /// Its type with its options.
     pub(crate) sink: SinkConfig,
 }
@@ -117,6 +121,8 @@ pub(crate) struct SinkNode {
 pub(crate) enum SinkConfig {
     /// Pushes to Loki.
     Loki(Box<LokiConfig>),
+    /// Sends requests with events as their bodies.
+    Http(Box<HttpConfig>),
     /// Writes to the standard output or error.
     Console(ConsoleConfig),
     /// Takes and drops.
@@ -261,6 +267,7 @@ impl TransformConfig {
     /// The outputs, in the order in which the transform numbers them.
     pub(crate) fn ports(&self) -> Vec<Option<String>> {
         match self {
+            Self::Remap(remap) if remap.reroute_dropped => vec![None, Some(DROPPED.to_owned())],
             Self::Remap(_) | Self::Filter(_) => vec![None],
             Self::Route(route) => route
                 .route
@@ -274,10 +281,11 @@ impl TransformConfig {
 }
 
 impl SinkConfig {
-    /// The type, as configurations write it.
+    /// The value of `type`.
     pub(crate) fn component_type(&self) -> &'static str {
         match self {
             Self::Loki(_) => "loki",
+            Self::Http(_) => "http",
             Self::Console(_) => "console",
             Self::Blackhole(_) => "blackhole",
         }
@@ -291,6 +299,7 @@ impl SinkConfig {
     pub(crate) fn build(&self, id: &str) -> Result<Box<dyn Sink>, String> {
         match self {
             Self::Loki(config) => config.build(id).map_err(|error| error.to_string()),
+            Self::Http(config) => config.build(id).map_err(|error| error.to_string()),
             Self::Console(config) => match Console::new(id, config) {
                 Ok(console) => Ok(Box::new(console)),
                 Err(error) => Err(format!("option `encoding`: {error}")),

@@ -137,7 +137,7 @@ fn wrong_configurations_are_refused_with_place_and_remedy() {
             "unknown type",
             format!("{SOURCE}[sinks.x]\ntype = \"lokki\"\ninputs = [\"nomad\"]\n"),
             &[
-                "t.toml:3: sink \"x\": unknown type `lokki` (did you mean `loki`?), expected `blackhole`, `console`, `loki`",
+                "t.toml:3: sink \"x\": unknown type `lokki` (did you mean `loki`?), expected `blackhole`, `console`, `http`, `loki`",
             ],
         ),
         (
@@ -178,7 +178,7 @@ fn wrong_configurations_are_refused_with_place_and_remedy() {
             format!("{SOURCE}{SINK}rate = 5\nbuffer.type = \"disk\"\nfoo = 1\n"),
             &[
                 "t.toml:6: sink \"out\": option `rate`: Vector has it, this program does not",
-                "t.toml:7: sink \"out\": option `buffer`: Vector has it",
+                "t.toml:7: sink \"out\": option `buffer`: Vector has `type",
                 "t.toml:8: sink \"out\": unknown option `foo`: there are none here",
             ],
         ),
@@ -214,9 +214,9 @@ fn wrong_configurations_are_refused_with_place_and_remedy() {
         (
             "option of remap that Vector has",
             format!(
-                "{SOURCE}{SINK}[transforms.r]\ntype = \"remap\"\ninputs = [\"nomad\"]\nsource = \".\"\nreroute_dropped = true\n"
+                "{SOURCE}{SINK}[transforms.r]\ntype = \"remap\"\ninputs = [\"nomad\"]\nsource = \".\"\nruntime = \"ast\"\n"
             ),
-            &["t.toml:10: transform \"r\": option `reroute_dropped`: Vector has it"],
+            &["t.toml:10: transform \"r\": option `runtime`: Vector has it"],
         ),
         (
             "two programs, none, and one that is not there",

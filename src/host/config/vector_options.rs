@@ -34,7 +34,7 @@ const COMMON: &[(&str, &[&str])] = &[
     ("test", &["metric"]),
     (
         "sink",
-        &["buffer", "graph", "healthcheck", "healthcheck_uri", "proxy"],
+        &["graph", "healthcheck", "healthcheck_uri", "proxy"],
     ),
 ];
 
@@ -42,13 +42,7 @@ const COMMON: &[(&str, &[&str])] = &[
 const OF_TYPE: &[(&str, &[&str])] = &[
     (
         "remap",
-        &[
-            "files",
-            "metric_tag_values",
-            "reroute_dropped",
-            "runtime",
-            "timezone",
-        ],
+        &["files", "metric_tag_values", "runtime", "timezone"],
     ),
     ("route", &["reroute_unmatched"]),
     (
@@ -68,6 +62,23 @@ const OF_TYPE: &[(&str, &[&str])] = &[
             "structured_metadata",
             "tenant_id",
             "tls",
+        ],
+    ),
+    (
+        "http",
+        &[
+            "auth",
+            "batch",
+            "compression",
+            "encoding",
+            "framing",
+            "method",
+            "payload_prefix",
+            "payload_suffix",
+            "request",
+            "retry_strategy",
+            "tls",
+            "uri",
         ],
     ),
     ("console", &["framing"]),
@@ -266,6 +277,11 @@ pub(super) fn option(kind: &str, component_type: &str, path: &[&str], name: &str
     match path {
         [] => listed(COMMON, kind) || listed(OF_TYPE, component_type),
         ["encoding"] if kind == "sink" => ENCODING.contains(&name),
+        ["framing", "method"] if kind == "sink" => {
+            ["length_delimited", "varint_length_delimited"].contains(&name)
+        }
+        ["framing"] if kind == "sink" => ["length_delimited", "max_frame_length"].contains(&name),
+        ["buffer", "when_full"] if kind == "sink" => name == "overflow",
         [.., "type"] if kind == "transform" => CONDITIONS.contains(&name),
         ["input", ..] | ["inputs"] if kind == "test" => name == "metric",
         ["outputs"] if kind == "test" => CONDITIONS.contains(&name),

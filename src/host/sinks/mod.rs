@@ -2,7 +2,9 @@
 
 pub(crate) mod blackhole;
 pub(crate) mod console;
+pub(crate) mod http;
 pub(crate) mod loki;
+mod outbound;
 pub(crate) mod prometheus_exporter;
 
 use std::future::Future;

@@ -222,6 +222,13 @@ impl Graph {
                 let output = &node.outputs[0];
                 match remap.apply(runtime, event) {
                     Remapped::Dropped => {}
+                    // The second output, which such a `remap` has.
+                    Remapped::Rerouted(event) => {
+                        if let Some(dropped) = node.outputs.get(1) {
+                            count(&dropped.sent, 1);
+                            self.push(runtime, event, &dropped.consumers, counted, arrive);
+                        }
+                    }
                     Remapped::One(event) => {
                         count(&output.sent, 1);
                         self.push(runtime, event, &output.consumers, counted, arrive);

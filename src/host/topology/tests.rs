@@ -1,3 +1,5 @@
+mod buffers;
+mod dropped;
 mod scrapes;
 mod sieve;
 mod wanted;
@@ -749,7 +751,8 @@ async fn a_sink_that_ends_leaves_the_others_alone() {
 
 #[tokio::test]
 async fn long_lines_are_handed_over_in_parts() {
-    let mut bench = Bench::new("", &blackhole("out", "[\"nomad\"]"));
+    let sink = blackhole("out", "[\"nomad\"]") + "buffer.max_events = 100000\n";
+    let mut bench = Bench::new("", &sink);
     // Each of 14 bytes of text, which count as 140.
     let events: Vec<(&str, &str)> = (0..20_000).map(|_| ("Job", "x")).collect();
     bench.batch(&events);

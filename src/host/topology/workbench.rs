@@ -3,6 +3,7 @@
 use vrl::compiler::runtime::Runtime;
 
 use super::graph::{Consumer, Graph};
+use crate::host::buffer::BufferConfig;
 use crate::host::config::{Config, ConfigErrors, OutputId, SinkConfig, SinkNode};
 use crate::host::event::LogEvent;
 use crate::host::metrics::registry::Registry;
@@ -48,6 +49,7 @@ impl Workbench {
                 line: 0,
                 inputs: vec![output.clone()],
                 acknowledgements: false,
+                buffer: BufferConfig::default(),
                 sink: SinkConfig::Blackhole(BlackholeConfig {}),
             })
             .collect();

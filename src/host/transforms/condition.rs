@@ -54,8 +54,8 @@ impl Condition {
         let mut target = Borrowed(event);
         let failure = match self.0.run(runtime, &mut target) {
             Ok(Value::Boolean(answer)) => return answer,
-            Ok(_) | Err(Stopped::Aborted) => Failure::default(),
-            Err(Stopped::Failed(failure)) => failure,
+            Ok(_) | Err(Stopped::Aborted(_)) => Failure::default(),
+            Err(Stopped::Failed(failure, _)) => failure,
         };
         metrics.program_failed(&failure, false);
         false

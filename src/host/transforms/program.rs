@@ -5,6 +5,7 @@
 //! cryptography. What Vector adds of its own (enrichment tables, secrets, metrics, dnstap) is unknown here, so a program that
 //! uses it does not compile and the refusal says why.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use vrl::compiler::runtime::{Runtime, Terminate};
@@ -12,7 +13,7 @@ use vrl::compiler::state::ExternalEnv;
 use vrl::compiler::{
     CompilationResult, CompileConfig, ExpressionError, Program, Target, TimeZone, TypeState,
 };
-use vrl::diagnostic::{Diagnostic, DiagnosticList, DiagnosticMessage, Formatter};
+use vrl::diagnostic::{Diagnostic, DiagnosticList, DiagnosticMessage, Formatter, Note};
 use vrl::path::OwnedTargetPath;
 use vrl::value::Value;
 
@@ -100,9 +101,30 @@ pub(crate) struct Failure {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Stopped {
     /// The program said `abort`.
-    Aborted,
+    Aborted(LastWords),
     /// An expression failed.
-    Failed(Failure),
+    Failed(Failure, LastWords),
+}
+
+/// The text with which a program ended. It can quote the event, so it belongs in events and never in a log.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct LastWords(Box<ExpressionError>);
+
+impl LastWords {
+    /// The text that Vector gives: the one that the user wrote, or else what the expression says.
+    pub(crate) fn text(&self) -> String {
+        self.0
+            .notes()
+            .iter()
+            .rfind(|note| matches!(note, Note::UserErrorMessage(_)))
+            .map_or_else(|| self.0.to_string(), ToString::to_string)
+    }
+}
+
+impl fmt::Debug for LastWords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LastWords")
+    }
 }
 
 impl Compiled {
@@ -173,8 +195,10 @@ impl Compiled {
         let result = runtime.resolve(target, &self.program, &TimeZone::default());
         runtime.clear();
         result.map_err(|reason| match reason {
-            Terminate::Abort(_) => Stopped::Aborted,
-            Terminate::Error(error) => Stopped::Failed(self.locate(&error)),
+            Terminate::Abort(error) => Stopped::Aborted(LastWords(Box::new(error))),
+            Terminate::Error(error) => {
+                Stopped::Failed(self.locate(&error), LastWords(Box::new(error)))
+            }
         })
     }
 

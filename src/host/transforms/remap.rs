@@ -8,12 +8,18 @@ use vrl::compiler::runtime::Runtime;
 use vrl::path::OwnedTargetPath;
 use vrl::value::{ObjectMap, Secrets, Value};
 
-use super::program::{Access, Compiled, ProgramText, Stopped};
+use super::program::{Access, Compiled, LastWords, ProgramText, Stopped};
 use crate::host::event::LogEvent;
 use crate::host::metrics::ComponentMetrics;
 
 /// Where a value goes that is no object: Vector's name for the text of a log event.
 const MESSAGE: &str = "message";
+
+/// Where it is noted why an event was dropped, as Vector's `log_schema` has it by default.
+const METADATA: &str = "metadata";
+
+/// The output of dropped events, with `reroute_dropped`.
+pub(crate) const DROPPED: &str = "dropped";
 
 /// The options of `remap`.
 #[derive(Clone, Debug, Deserialize)]
@@ -31,6 +37,10 @@ pub(crate) struct RemapOptions {
     /// Drop the event on which the program aborts, instead of passing it on as it was (default true).
     #[serde(default = "yes")]
     pub(crate) drop_on_abort: bool,
+    /// Give events that are dropped for either reason to the output `dropped`, as they came and with the reason under
+    /// `metadata.dropped` (default false).
+    #[serde(default)]
+    pub(crate) reroute_dropped: bool,
 }
 
 fn yes() -> bool {
@@ -46,14 +56,18 @@ pub(crate) struct RemapConfig {
     pub(crate) drop_on_error: bool,
     /// See [`RemapOptions::drop_on_abort`].
     pub(crate) drop_on_abort: bool,
+    /// See [`RemapOptions::reroute_dropped`].
+    pub(crate) reroute_dropped: bool,
 }
 
 /// A `remap` whose program compiled.
 #[derive(Debug)]
 pub(crate) struct Remap {
+    id: String,
     program: Compiled,
     drop_on_error: bool,
     drop_on_abort: bool,
+    reroute_dropped: bool,
     keep_original: bool,
     metrics: ComponentMetrics,
 }
@@ -63,6 +77,8 @@ pub(crate) struct Remap {
 pub(crate) enum Remapped {
     /// It goes no further.
     Dropped,
+    /// It goes to the output of dropped events.
+    Rerouted(LogEvent),
     /// It goes on.
     One(LogEvent),
     /// The program assigned an array to `.`: each element is an event.
@@ -79,11 +95,14 @@ impl Remap {
         let program = Compiled::new(&config.program, Access::ReadWrite)?;
         Ok(Self {
             // A copy costs as much as a small program, so it is made only where an event that was half changed would go on.
-            keep_original: (program.can_fail() && !config.drop_on_error)
-                || (program.can_abort() && !config.drop_on_abort),
+            keep_original: (program.can_fail()
+                && (!config.drop_on_error || config.reroute_dropped))
+                || (program.can_abort() && (!config.drop_on_abort || config.reroute_dropped)),
+            id: id.to_owned(),
             program,
             drop_on_error: config.drop_on_error,
             drop_on_abort: config.drop_on_abort,
+            reroute_dropped: config.reroute_dropped,
             metrics: ComponentMetrics::new("transform", id, "remap"),
         })
     }
@@ -119,19 +138,19 @@ impl Remap {
             Ok(_) => return into_events(event),
             Err(stopped) => stopped,
         };
-        let dropped = match &stopped {
-            Stopped::Aborted => {
-                if self.drop_on_abort {
-                    self.metrics.add_discarded();
-                }
-                self.drop_on_abort
-            }
-            Stopped::Failed(failure) => {
-                self.metrics.program_failed(failure, self.drop_on_error);
-                self.drop_on_error
-            }
+        let (reason, last_words, drop) = match &stopped {
+            Stopped::Aborted(last_words) => ("abort", last_words, self.drop_on_abort),
+            Stopped::Failed(_, last_words) => ("error", last_words, self.drop_on_error),
         };
-        if dropped {
+        // A rerouted event is not lost, and says itself what happened to it.
+        let rerouted = drop && self.reroute_dropped;
+        match &stopped {
+            _ if rerouted => {}
+            Stopped::Aborted(_) if drop => self.metrics.add_discarded(),
+            Stopped::Aborted(_) => {}
+            Stopped::Failed(failure, _) => self.metrics.program_failed(failure, drop),
+        }
+        if drop && !rerouted {
             return Remapped::Dropped;
         }
         // Without a copy the compiler has shown that the program cannot end this way. Should it be wrong, a changed event is
@@ -140,8 +159,32 @@ impl Remap {
             event.value = value;
             event.metadata = metadata;
         }
+        if rerouted {
+            let why = why(reason, last_words, &self.id);
+            event
+                .value
+                .insert(&vrl::owned_value_path!(METADATA, DROPPED), why);
+            return Remapped::Rerouted(event);
+        }
         Remapped::One(event)
     }
+}
+
+/// Why an event was dropped, as Vector notes it.
+fn why(reason: &str, last_words: &LastWords, id: &str) -> Value {
+    let fields = [
+        ("component_id", id.to_owned()),
+        ("component_kind", "transform".to_owned()),
+        ("component_type", "remap".to_owned()),
+        ("message", last_words.text()),
+        ("reason", reason.to_owned()),
+    ];
+    Value::Object(
+        fields
+            .into_iter()
+            .map(|(name, text)| (name.into(), Value::from(text)))
+            .collect(),
+    )
 }
 
 /// The events that a program has left in `.`: an array gives one for each element, and what is no object becomes the field

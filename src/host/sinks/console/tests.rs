@@ -6,6 +6,7 @@ use vrl::value::{ObjectMap, Value};
 
 use super::*;
 use crate::event::BatchId;
+use crate::host::buffer::Capacity;
 use crate::host::channel::{self, Sender};
 use crate::host::event::Answer;
 
@@ -81,7 +82,7 @@ async fn send(sender: &Sender, answers: &Answers, id: u64, text: &str) {
 
 #[tokio::test]
 async fn events_are_lines_and_waiting_ones_share_a_block() {
-    let (sender, receiver) = channel::channel(100);
+    let (sender, receiver) = channel::channel(Capacity::of_bytes(100));
     let (answers, stream, console) = (Answers::default(), Stream::default(), console());
     for (id, text) in [(1, "a"), (2, "b\n\"c\"")] {
         send(&sender, &answers, id, text).await;
@@ -101,7 +102,7 @@ async fn events_are_lines_and_waiting_ones_share_a_block() {
 
 #[tokio::test]
 async fn a_block_is_out_before_the_next_event_is_waited_for() {
-    let (sender, receiver) = channel::channel(100);
+    let (sender, receiver) = channel::channel(Capacity::of_bytes(100));
     let (answers, stream, console) = (Answers::default(), Stream::default(), console());
     let mut writing = pin!(console.write(receiver, stream.clone()));
     for id in 1..=3 {
@@ -119,7 +120,7 @@ async fn a_block_is_out_before_the_next_event_is_waited_for() {
 
 #[tokio::test]
 async fn long_blocks_are_written_in_parts() {
-    let (sender, receiver) = channel::channel(100);
+    let (sender, receiver) = channel::channel(Capacity::of_bytes(100));
     let (answers, stream, console) = (Answers::default(), Stream::default(), console());
     let text = "x".repeat(BLOCK_BYTES / 2);
     for id in 1..=5 {
@@ -141,7 +142,7 @@ async fn a_stream_that_breaks_ends_the_sink_and_rejects_the_rest() {
         (io::ErrorKind::BrokenPipe, 0),
         (io::ErrorKind::StorageFull, 1),
     ] {
-        let (sender, receiver) = channel::channel(1);
+        let (sender, receiver) = channel::channel(Capacity::of_bytes(1));
         let (answers, stream, console) = (Answers::default(), Stream::default(), console());
         stream.0.lock().unwrap().breaks_after = Some((1, kind));
         let feeding = async {

@@ -2,32 +2,40 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::num::NonZeroU64;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use http::header::HeaderValue;
-use http::uri::{Authority, Scheme, Uri};
-use percent_encoding::percent_decode_str;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, HeaderValue};
+use http::uri::{Scheme, Uri};
+use http::{Method, Request};
 use rand::rngs::StdRng;
-use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use serde::de::{IgnoredAny, MapAccess, Visitor, value::MapAccessDeserializer};
+use serde::de::IgnoredAny;
 
 use crate::host::encoding::{EncodingConfig, EncodingError};
 use crate::host::sinks::Sink;
+use crate::host::sinks::outbound::{
+    AddressError, AuthConfig, BatchConfig, BatchLimits, Health, Healthcheck, HttpTransport,
+    OptionError, RequestConfig, RetryRule, Telemetry as SharedTelemetry, Transport, UriSecrecy,
+    Word, credentials, split_credentials,
+};
 use crate::host::template::{Template, TemplateError};
+use crate::tls::{NameRule, Tls, TlsOptions};
 
 use super::LokiSink;
-use super::batch::BatchLimits;
-use super::client::{HttpTransport, Target, Transport};
-use super::record::RecordOptions;
-use super::request::Compression;
-use super::retry::RetryLimits;
+use super::record::{LokiFormat, RecordOptions};
+use super::request::{Compression, Push};
+use super::telemetry::Telemetry;
 
 /// Requests under way at the same time, unless `request.concurrency` says otherwise. Vector adapts the number to the answers.
 const CONCURRENCY: usize = 4;
+
+/// Vector's for this sink.
+const BATCH: BatchLimits = BatchLimits {
+    max_bytes: 1_000_000,
+    max_events: 100_000,
+    timeout: Duration::from_secs(1),
+};
 
 /// The options under a sink of `type = "loki"`.
 #[derive(Clone, Deserialize)]
@@ -59,16 +67,14 @@ pub(crate) struct LokiConfig {
     request: RequestConfig,
     #[serde(default)]
     healthcheck: Healthcheck,
+    #[serde(default)]
+    tenant_id: Option<Template>,
+    #[serde(default)]
+    tls: Option<TlsOptions>,
 
-    // Vector's, known so that the refusal can say where they work.
-    #[serde(default)]
-    tenant_id: Option<IgnoredAny>,
-    #[serde(default)]
-    tls: Option<IgnoredAny>,
+    // Vector's, known so that the refusal can say where it works.
     #[serde(default)]
     proxy: Option<IgnoredAny>,
-    #[serde(default)]
-    buffer: Option<IgnoredAny>,
 }
 
 /// Options that make no sink. Never quotes a secret.
@@ -88,28 +94,19 @@ pub(crate) enum LokiConfigError {
     Encoding(#[from] EncodingError),
     /// With a reason.
     #[error("`endpoint`: {0}")]
-    Endpoint(&'static str),
+    Endpoint(#[from] AddressError),
     /// `endpoint` and `path` together make no URL.
     #[error("`path`: cannot be appended to `endpoint`: {0}")]
     Path(http::uri::InvalidUri),
-    /// As Vector has it.
-    #[error("`auth`: there are credentials in `endpoint` too, remove one of them")]
-    TwoCredentials,
-    /// A token with a line break, for example.
-    #[error("`auth`: the credentials cannot be sent in a header")]
-    Credentials,
+    /// See there.
+    #[error(transparent)]
+    Option(#[from] OptionError),
     /// `drop` and `rewrite_timestamp` falsify or lose events that Loki has long accepted.
     #[error(
         "`out_of_order_action`: only `accept` is supported here, and Loki takes events out of order since 2.4: remove the option, \
          or run this configuration with `nomad-vector`"
     )]
     OutOfOrder,
-    /// A number out of range.
-    #[error("`{0}` must be greater than zero")]
-    NotPositive(&'static str),
-    /// An option, or a value of one, that only Vector has.
-    #[error("`{0}` is not supported here: run this configuration with `nomad-vector`")]
-    Unsupported(&'static str),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -121,78 +118,6 @@ enum OutOfOrderAction {
     Drop,
 }
 
-#[derive(Clone, Deserialize)]
-#[serde(tag = "strategy", rename_all = "snake_case", deny_unknown_fields)]
-enum AuthConfig {
-    Basic {
-        user: String,
-        password: SecretString,
-    },
-    Bearer {
-        token: SecretString,
-    },
-    Custom(IgnoredAny),
-    Aws(IgnoredAny),
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BatchConfig {
-    #[serde(default)]
-    max_bytes: Option<usize>,
-    #[serde(default)]
-    max_events: Option<usize>,
-    #[serde(default)]
-    timeout_secs: Option<f64>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RequestConfig {
-    #[serde(default)]
-    timeout_secs: Option<u64>,
-    #[serde(default)]
-    retry_attempts: Option<usize>,
-    #[serde(default)]
-    retry_initial_backoff_secs: Option<NonZeroU64>,
-    #[serde(default)]
-    retry_max_duration_secs: Option<NonZeroU64>,
-    #[serde(default)]
-    concurrency: Option<Word>,
-    #[serde(default)]
-    retry_jitter_mode: Option<IgnoredAny>,
-    #[serde(default)]
-    rate_limit_num: Option<IgnoredAny>,
-    #[serde(default)]
-    rate_limit_duration_secs: Option<IgnoredAny>,
-    #[serde(default)]
-    adaptive_concurrency: Option<IgnoredAny>,
-}
-
-/// A value for which Vector has several forms, of which some are understood here.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-enum Word {
-    Number(usize),
-    Text(String),
-    Other(IgnoredAny),
-}
-
-/// `healthcheck = false` and `healthcheck.enabled = false` are the same.
-#[derive(Clone, Debug)]
-struct Healthcheck(HealthcheckOptions);
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HealthcheckOptions {
-    #[serde(default = "yes")]
-    enabled: bool,
-    #[serde(default)]
-    uri: Option<IgnoredAny>,
-    #[serde(default)]
-    timeout: Option<IgnoredAny>,
-}
-
 fn push_path() -> String {
     "/loki/api/v1/push".to_owned()
 }
@@ -202,72 +127,59 @@ fn yes() -> bool {
 }
 
 impl LokiConfig {
-    /// Checks the options and makes a sink of them. Opens no connection.
+    /// Checks the options, reads the files under `tls`, and makes a sink of them. Opens no connection.
     ///
     /// # Errors
     ///
     /// [`LokiConfigError`] names the option and says what to do.
     pub(crate) fn build(&self, id: &str) -> Result<Box<dyn Sink>, LokiConfigError> {
-        let sink = self.sink(id, HttpTransport::new)?;
+        let sink = self.sink(id, |tls, connections| {
+            HttpTransport::new(tls, connections, UriSecrecy::Public)
+        })?;
         Ok(Box::new(sink))
     }
 
-    /// The same with a transport of choice, which is told where to send and how many requests there are at a time.
+    /// The same with a transport of choice, which is told the settings of TLS and how many requests there are at a time.
     pub(super) fn sink<T: Transport>(
         &self,
         id: &str,
-        transport: impl FnOnce(Target, usize) -> T,
+        transport: impl FnOnce(Option<Tls>, usize) -> T,
     ) -> Result<LokiSink<T>, LokiConfigError> {
         self.refuse_unsupported()?;
-        let concurrency = self.request.concurrency()?;
-        let compression = self.compression()?;
-        let target = self.target(compression)?;
+        let request = self.request.limits(CONCURRENCY, RetryRule::Loki)?;
+        let (push, tls) = self.push()?;
+        let health = self.health(&push)?;
+        let options = RecordOptions {
+            tenant_id: self.tenant_id.clone(),
+            labels: self.labels()?,
+            structured_metadata: templates(&self.structured_metadata)?,
+            encoder: self.encoding.build()?,
+            remove_label_fields: self.remove_label_fields,
+            remove_structured_metadata_fields: self.remove_structured_metadata_fields,
+            remove_timestamp: self.remove_timestamp,
+        };
+        let telemetry = SharedTelemetry::new(id, "loki");
         Ok(LokiSink {
-            component_id: id.to_owned(),
-            records: RecordOptions {
-                labels: self.labels()?,
-                structured_metadata: templates(&self.structured_metadata)?,
-                encoder: self.encoding.build()?,
-                remove_label_fields: self.remove_label_fields,
-                remove_structured_metadata_fields: self.remove_structured_metadata_fields,
-                remove_timestamp: self.remove_timestamp,
-            },
-            limits: self.batch.limits()?,
-            concurrency,
-            retry: self.request.retry(),
-            compression,
-            healthcheck: self.healthcheck.0.enabled,
-            transport: transport(target, concurrency),
+            format: LokiFormat::new(push, options, Telemetry::new(telemetry.clone())),
+            batch: self.batch.limits(BATCH)?,
+            health,
+            transport: transport(tls, request.concurrency),
+            request,
+            telemetry,
             random: rand::make_rng::<StdRng>(),
         })
     }
 
     fn refuse_unsupported(&self) -> Result<(), LokiConfigError> {
-        let request = &self.request;
-        let given = [
-            ("tenant_id", self.tenant_id.is_some()),
-            ("tls", self.tls.is_some()),
+        if self.request.headers.is_some() {
+            return Err(OptionError::Unknown("request.headers").into());
+        }
+        for (option, is_given) in [
             ("proxy", self.proxy.is_some()),
-            ("buffer", self.buffer.is_some()),
-            (
-                "request.retry_jitter_mode",
-                request.retry_jitter_mode.is_some(),
-            ),
-            ("request.rate_limit_num", request.rate_limit_num.is_some()),
-            (
-                "request.rate_limit_duration_secs",
-                request.rate_limit_duration_secs.is_some(),
-            ),
-            (
-                "request.adaptive_concurrency",
-                request.adaptive_concurrency.is_some(),
-            ),
-            ("healthcheck.uri", self.healthcheck.0.uri.is_some()),
-            ("healthcheck.timeout", self.healthcheck.0.timeout.is_some()),
-        ];
-        for (option, is_given) in given {
+            ("healthcheck.uri", self.healthcheck.uri().is_some()),
+        ] {
             if is_given {
-                return Err(LokiConfigError::Unsupported(option));
+                return Err(OptionError::Unsupported(option).into());
             }
         }
         if self.out_of_order_action != OutOfOrderAction::Accept {
@@ -295,86 +207,65 @@ impl LokiConfig {
             Some(Word::Text(name)) if name == "snappy" => Ok(Compression::Snappy),
             Some(Word::Text(name)) if name == "gzip" => Ok(Compression::Gzip),
             Some(Word::Text(name)) if name == "none" => Ok(Compression::None),
-            Some(_) => Err(LokiConfigError::Unsupported(
+            Some(_) => Err(OptionError::Unsupported(
                 "compression` other than `snappy`, `gzip`, `none",
-            )),
+            )
+            .into()),
         }
     }
 
-    fn target(&self, compression: Compression) -> Result<Target, LokiConfigError> {
-        let (base, in_endpoint) = split_endpoint(&self.endpoint)?;
-        let credentials = match (&self.auth, in_endpoint) {
-            (Some(_), Some(_)) => return Err(LokiConfigError::TwoCredentials),
-            (None, in_endpoint) => in_endpoint,
-            (Some(AuthConfig::Basic { user, password }), None) => {
-                Some(basic(user, password.expose_secret()))
-            }
-            (Some(AuthConfig::Bearer { token }), None) => Some(SecretString::from(format!(
-                "Bearer {}",
-                token.expose_secret()
-            ))),
-            (Some(AuthConfig::Custom(_) | AuthConfig::Aws(_)), None) => {
-                return Err(LokiConfigError::Unsupported(
-                    "auth.strategy` other than `basic`, `bearer",
-                ));
-            }
+    /// Where to push, and the settings of TLS if that needs any.
+    fn push(&self) -> Result<(Push, Option<Tls>), LokiConfigError> {
+        let (base, in_endpoint) = split_credentials(&self.endpoint)?;
+        let uri = append(&base, &self.path)?;
+        let secure = uri.scheme() == Some(&Scheme::HTTPS);
+        let tls = (secure || self.tls.is_some())
+            .then(|| Tls::build(&self.tls.clone().unwrap_or_default(), NameRule::Host))
+            .transpose()
+            .map_err(OptionError::from)?;
+        let push = Push {
+            uri,
+            authorization: credentials(self.auth.as_ref(), in_endpoint, "endpoint")?,
+            compression: self.compression()?,
         };
-        let authorization = credentials.as_ref().map(header).transpose()?;
-        let append = |path: &str| {
-            let base = base.trim_end_matches('/');
-            let url = format!("{base}/{}", path.trim_start_matches('/'));
-            url.parse::<Uri>().map_err(LokiConfigError::Path)
-        };
-        let timeout = match self.request.timeout_secs {
-            Some(0) => return Err(LokiConfigError::NotPositive("request.timeout_secs")),
-            secs => Duration::from_secs(secs.unwrap_or(60)),
-        };
-        Ok(Target {
-            push: append(&self.path)?,
-            ready: append("ready")?,
-            root: append("")?,
-            authorization,
-            compression,
-            timeout,
-        })
+        Ok((push, tls))
     }
-}
 
-/// Splits an endpoint into the URL without credentials, and the credentials as a header value.
-fn split_endpoint(endpoint: &str) -> Result<(String, Option<SecretString>), LokiConfigError> {
-    let uri: Uri = endpoint
-        .parse()
-        .map_err(|_| LokiConfigError::Endpoint("not a URL"))?;
-    match uri.scheme() {
-        Some(scheme) if *scheme == Scheme::HTTP => {}
-        Some(scheme) if *scheme == Scheme::HTTPS => {
-            return Err(LokiConfigError::Endpoint(
-                "https is not supported here yet: run this configuration with `nomad-vector`",
-            ));
+    /// Asks Loki itself, or else whatever stands in front of it.
+    fn health(&self, push: &Push) -> Result<Health, LokiConfigError> {
+        let timeout = self.healthcheck.timeout()?;
+        let mut requests = Vec::new();
+        if self.healthcheck.is_enabled() {
+            let (base, _) = split_credentials(&self.endpoint)?;
+            for path in ["ready", ""] {
+                let uri = append(&base, path)?;
+                requests.push(get(uri, push.authorization.as_ref()));
+            }
         }
-        _ => return Err(LokiConfigError::Endpoint("must start with http://")),
+        Ok(Health { requests, timeout })
     }
-    let authority = uri.authority().map(Authority::as_str).unwrap_or_default();
-    let Some((user_info, host)) = authority.rsplit_once('@') else {
-        return Ok((uri.to_string(), None));
-    };
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let (user, password) = user_info.split_once(':').unwrap_or((user_info, ""));
-    let decoded = |text| percent_decode_str(text).decode_utf8_lossy();
-    let credentials = basic(&decoded(user), &decoded(password));
-    Ok((format!("http://{host}{path}"), Some(credentials)))
 }
 
-fn header(credentials: &SecretString) -> Result<HeaderValue, LokiConfigError> {
-    let mut header = HeaderValue::from_str(credentials.expose_secret())
-        .map_err(|_| LokiConfigError::Credentials)?;
-    header.set_sensitive(true);
-    Ok(header)
+fn append(base: &Uri, path: &str) -> Result<Uri, LokiConfigError> {
+    let base = base.to_string();
+    let url = format!(
+        "{}/{}",
+        base.trim_end_matches('/'),
+        path.trim_start_matches('/')
+    );
+    url.parse().map_err(LokiConfigError::Path)
 }
 
-fn basic(user: &str, password: &str) -> SecretString {
-    let encoded = STANDARD.encode(format!("{user}:{password}"));
-    SecretString::from(format!("Basic {encoded}"))
+fn get(uri: Uri, authorization: Option<&HeaderValue>) -> Request<Bytes> {
+    let mut request = Request::new(Bytes::new());
+    *request.method_mut() = Method::GET;
+    *request.uri_mut() = uri;
+    if let Some(authorization) = authorization {
+        request
+            .headers_mut()
+            .insert(AUTHORIZATION, authorization.clone());
+    }
+    request
 }
 
 fn templates(
@@ -400,100 +291,14 @@ fn is_label_name(name: &str) -> bool {
     }
 }
 
-impl BatchConfig {
-    fn limits(self) -> Result<BatchLimits, LokiConfigError> {
-        let max_bytes = self.max_bytes.unwrap_or(1_000_000);
-        let max_events = self.max_events.unwrap_or(100_000);
-        let timeout = Duration::try_from_secs_f64(self.timeout_secs.unwrap_or(1.0))
-            .ok()
-            .filter(|timeout| !timeout.is_zero());
-        if max_bytes == 0 {
-            return Err(LokiConfigError::NotPositive("batch.max_bytes"));
-        }
-        if max_events == 0 {
-            return Err(LokiConfigError::NotPositive("batch.max_events"));
-        }
-        Ok(BatchLimits {
-            max_bytes,
-            max_events,
-            timeout: timeout.ok_or(LokiConfigError::NotPositive("batch.timeout_secs"))?,
-        })
-    }
-}
-
-impl RequestConfig {
-    fn retry(&self) -> RetryLimits {
-        let secs = |option: Option<NonZeroU64>, default| {
-            Duration::from_secs(option.map_or(default, NonZeroU64::get))
-        };
-        RetryLimits {
-            attempts: self.retry_attempts.unwrap_or(usize::MAX),
-            initial: secs(self.retry_initial_backoff_secs, 1),
-            max: secs(self.retry_max_duration_secs, 30),
-        }
-    }
-
-    fn concurrency(&self) -> Result<usize, LokiConfigError> {
-        match &self.concurrency {
-            None => Ok(CONCURRENCY),
-            Some(Word::Number(0)) => Err(LokiConfigError::NotPositive("request.concurrency")),
-            Some(Word::Number(requests)) => Ok(*requests),
-            Some(Word::Text(name)) if name == "none" => Ok(1),
-            Some(_) => Err(LokiConfigError::Unsupported(
-                "request.concurrency` other than a number or `none",
-            )),
-        }
-    }
-}
-
-impl Default for Healthcheck {
-    fn default() -> Self {
-        Self::enabled(true)
-    }
-}
-
-impl Healthcheck {
-    fn enabled(enabled: bool) -> Self {
-        Self(HealthcheckOptions {
-            enabled,
-            uri: None,
-            timeout: None,
-        })
-    }
-}
-
-impl<'de> Deserialize<'de> for Healthcheck {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct BoolOrTable;
-
-        impl<'de> Visitor<'de> for BoolOrTable {
-            type Value = Healthcheck;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("true, false or a table with `enabled`")
-            }
-
-            fn visit_bool<E>(self, enabled: bool) -> Result<Healthcheck, E> {
-                Ok(Healthcheck::enabled(enabled))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Healthcheck, A::Error> {
-                HealthcheckOptions::deserialize(MapAccessDeserializer::new(map)).map(Healthcheck)
-            }
-        }
-
-        deserializer.deserialize_any(BoolOrTable)
-    }
-}
-
 // The endpoint can hold a password, so it is shown without its user info, or not at all.
 impl fmt::Debug for LokiConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let endpoint = split_endpoint(&self.endpoint);
+        let endpoint = split_credentials(&self.endpoint);
         f.debug_struct("LokiConfig")
             .field(
                 "endpoint",
-                &endpoint.map_or_else(|_| "?".to_owned(), |(url, _)| url),
+                &endpoint.map_or_else(|_| "?".to_owned(), |(url, _)| url.to_string()),
             )
             .field("labels", &self.labels.keys())
             .finish_non_exhaustive()

@@ -12,7 +12,7 @@ use serde::de::{MapAccess, Visitor};
 use vrl::value::Value;
 
 use crate::host::event::LogEvent;
-use crate::host::template::Template;
+use crate::host::template::{MissingFields, Template};
 use crate::loki_push::Pair;
 
 use super::telemetry::Telemetry;
@@ -90,7 +90,7 @@ impl Labels {
                 Err(missing) => {
                     self.rendered.truncate(start);
                     push_length(MISSING, &mut self.rendered);
-                    telemetry.template_failed("label", key.source(), value.source(), &missing);
+                    telemetry.pair_failed("label", key.source(), value.source(), &missing);
                 }
             }
         }
@@ -185,12 +185,7 @@ impl Metadata {
                     name: name.clone(),
                     value: keep(&self.rendered, arena),
                 }),
-                Err(missing) => telemetry.template_failed(
-                    "structured_metadata",
-                    key.source(),
-                    value.source(),
-                    &missing,
-                ),
+                Err(missing) => left_out(key, value, &missing, telemetry),
             }
         }
         pairs
@@ -214,12 +209,7 @@ impl Metadata {
                     let (key, value) = self.rendered.split_at(end);
                     pairs.add(key, value, telemetry);
                 }
-                Err(missing) => telemetry.template_failed(
-                    "structured_metadata",
-                    key.source(),
-                    value.source(),
-                    &missing,
-                ),
+                Err(missing) => left_out(key, value, &missing, telemetry),
             }
         }
         pairs
@@ -231,6 +221,11 @@ impl Metadata {
             })
             .collect()
     }
+}
+
+/// A pair of structured metadata cannot be rendered.
+fn left_out(key: &Template, value: &Template, missing: &MissingFields<'_>, telemetry: &Telemetry) {
+    telemetry.pair_failed("structured_metadata", key.source(), value.source(), missing);
 }
 
 /// Copies a text into the buffer that the lines of a batch share. A copy, because a slice of the event would keep the whole line
@@ -245,7 +240,7 @@ fn render_counted<'a>(
     template: &'a Template,
     event: &LogEvent,
     out: &mut String,
-) -> Result<Range<usize>, crate::host::template::MissingFields<'a>> {
+) -> Result<Range<usize>, MissingFields<'a>> {
     let start = out.len();
     template.render(event, out)?;
     let end = out.len();

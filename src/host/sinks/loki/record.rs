@@ -8,12 +8,14 @@ use vrl::path::OwnedTargetPath;
 
 use crate::host::encoding::Encoder;
 use crate::host::event::LogEvent;
+use crate::host::sinks::outbound::{Cause, Format, Packed, Unsettled};
 use crate::host::template::{self, TIMESTAMP, Template};
 use crate::loki_push::{Entry, Timestamp};
 use crate::position::Delivery;
 
-use super::batch::Unsettled;
+use super::batch::LokiBatch;
 use super::labels::{LabelSet, Labels, Metadata, keep};
+use super::request::Push;
 use super::telemetry::Telemetry;
 
 /// Size of the buffer that lines are encoded into; when it is full, `BytesMut` takes another of that size. A buffer lives as long
@@ -25,12 +27,12 @@ const ARENA_BYTES: usize = 64 * 1024;
 pub(super) struct Record {
     pub(super) labels: Arc<LabelSet>,
     pub(super) entry: Entry,
-    pub(super) finalizer: Unsettled,
 }
 
 /// What the options say about single events.
 #[derive(Debug)]
 pub(super) struct RecordOptions {
+    pub(super) tenant_id: Option<Template>,
     pub(super) labels: Vec<(Template, Template)>,
     pub(super) structured_metadata: Vec<(Template, Template)>,
     pub(super) encoder: Encoder,
@@ -41,27 +43,31 @@ pub(super) struct RecordOptions {
 
 /// Encodes events one after the other.
 #[derive(Debug)]
-pub(super) struct RecordBuilder {
+pub(super) struct LokiFormat {
+    pub(super) push: Arc<Push>,
+    tenant_id: Option<Template>,
     labels: Labels,
     metadata: Metadata,
     encoder: Encoder,
     /// Removed once the labels are known, so structured metadata cannot use them: as in Vector.
-    label_fields: Vec<OwnedTargetPath>,
-    metadata_fields: Vec<OwnedTargetPath>,
-    remove_timestamp: bool,
+    pub(super) label_fields: Vec<OwnedTargetPath>,
+    pub(super) metadata_fields: Vec<OwnedTargetPath>,
+    pub(super) remove_timestamp: bool,
     arena: BytesMut,
     /// The line at hand. A vector takes the encoder's many small writes faster than the shared buffer does.
     line: Vec<u8>,
     telemetry: Telemetry,
 }
 
-impl RecordBuilder {
-    pub(super) fn new(options: RecordOptions, telemetry: Telemetry) -> Self {
+impl LokiFormat {
+    pub(super) fn new(push: Push, options: RecordOptions, telemetry: Telemetry) -> Self {
         let fields = |templates: &[(Template, Template)], remove: bool| {
             let values = templates.iter().filter(|_| remove).map(|(_, value)| value);
             values.flat_map(Template::fields).cloned().collect()
         };
         Self {
+            push: Arc::new(push),
+            tenant_id: options.tenant_id,
             label_fields: fields(&options.labels, options.remove_label_fields),
             metadata_fields: fields(
                 &options.structured_metadata,
@@ -77,9 +83,42 @@ impl RecordBuilder {
         }
     }
 
-    /// Encodes an event. `None` when it cannot be sent; its finalizer knows, and it is counted.
-    pub(super) fn build(&mut self, mut event: LogEvent) -> Option<Record> {
+    /// Whose entry this is. Without the fields that the template asks for it is nobody's.
+    fn tenant(&self, event: &LogEvent) -> Option<String> {
+        let template = self.tenant_id.as_ref()?;
+        let mut tenant = String::new();
+        match template.render(event, &mut tenant) {
+            Ok(()) => Some(tenant),
+            Err(missing) => {
+                self.telemetry.tenant_failed(template.source(), &missing);
+                None
+            }
+        }
+    }
+
+    /// Moves the line to the buffer that the batch shares. The codec `text` passes on whatever bytes there are, Loki takes UTF-8
+    /// alone.
+    fn finished_line(&mut self) -> Bytes {
+        match std::str::from_utf8(&self.line) {
+            Ok(line) => keep(line, &mut self.arena),
+            Err(_) => keep(&String::from_utf8_lossy(&self.line), &mut self.arena),
+        }
+    }
+}
+
+impl Format for LokiFormat {
+    /// The tenant.
+    type Key = Option<String>;
+    type Record = Record;
+    type Batch = LokiBatch;
+
+    fn open(&self) -> LokiBatch {
+        LokiBatch::new(Arc::clone(&self.push))
+    }
+
+    fn pack(&mut self, mut event: LogEvent) -> Option<Packed<Option<String>, Record>> {
         let finalizer = Unsettled::new(std::mem::take(&mut event.finalizer));
+        let tenant = self.tenant(&event);
         let labels = self.labels.of(&event, &self.telemetry);
         for path in &self.label_fields {
             template::remove(&mut event, path);
@@ -105,26 +144,19 @@ impl RecordBuilder {
         self.line.shrink_to(ARENA_BYTES);
         if let Err(error) = self.encoder.encode(&mut event.value, &mut self.line) {
             finalizer.settle(Delivery::Rejected);
-            self.telemetry.rejected(1, &error);
+            let telemetry = self.telemetry.shared();
+            telemetry.rejected(1, Cause::Encoding, &error);
             return None;
         }
-        Some(Record {
-            labels,
-            entry: Entry {
-                timestamp: Some(Timestamp::from_nanos(nanos)),
-                line: self.finished_line(),
-                structured_metadata,
-            },
+        let entry = Entry {
+            timestamp: Some(Timestamp::from_nanos(nanos)),
+            line: self.finished_line(),
+            structured_metadata,
+        };
+        Some(Packed {
+            key: tenant,
+            record: Record { labels, entry },
             finalizer,
         })
-    }
-
-    /// Moves the line to the buffer that the batch shares. The codec `text` passes on whatever bytes there are, Loki takes UTF-8
-    /// alone.
-    fn finished_line(&mut self) -> Bytes {
-        match std::str::from_utf8(&self.line) {
-            Ok(line) => keep(line, &mut self.arena),
-            Err(_) => keep(&String::from_utf8_lossy(&self.line), &mut self.arena),
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! Builds the body of a push.
+//! Builds the request of a push.
 
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -6,6 +6,10 @@ use std::io::Write as _;
 use bytes::Bytes;
 use flate2::Compression as Level;
 use flate2::write::GzEncoder;
+use http::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, InvalidHeaderValue,
+};
+use http::{Request, Uri};
 use prost::Message as _;
 use serde::ser::{SerializeMap as _, SerializeTuple as _};
 use serde::{Serialize, Serializer};
@@ -26,7 +30,19 @@ pub(super) enum Compression {
     None,
 }
 
-/// A batch that does not become a body.
+/// Whose entries a push holds, at a Loki with several tenants.
+const TENANT: HeaderName = HeaderName::from_static("x-scope-orgid");
+
+/// Where to push, and how.
+#[derive(Clone, Debug)]
+pub(super) struct Push {
+    pub(super) uri: Uri,
+    /// Marked as sensitive.
+    pub(super) authorization: Option<HeaderValue>,
+    pub(super) compression: Compression,
+}
+
+/// A batch that does not become a request.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RequestError {
     /// Larger than a snappy block can be (4 GiB).
@@ -36,17 +52,57 @@ pub(super) enum RequestError {
     Gzip(#[from] std::io::Error),
     #[error("cannot write the request: {0}")]
     Json(#[from] serde_json::Error),
+    /// A line break, for example. Vector panics there.
+    #[error("the tenant cannot be sent in a header")]
+    Tenant(#[from] InvalidHeaderValue),
+}
+
+impl Push {
+    /// Builds the request; the streams are used up.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`]; with bounded batches only that of the tenant is known to happen.
+    pub(super) fn request(
+        &self,
+        tenant: Option<&str>,
+        streams: Vec<BatchStream>,
+    ) -> Result<Request<Bytes>, RequestError> {
+        let tenant = tenant
+            .map(|tenant| HeaderValue::from_bytes(tenant.as_bytes()))
+            .transpose()?;
+        let mut request = Request::new(self.compression.body(streams)?);
+        *request.method_mut() = http::Method::POST;
+        *request.uri_mut() = self.uri.clone();
+        let content_type = HeaderValue::from_static(self.compression.content_type());
+        let content_encoding = self.compression.content_encoding();
+        let headers = [
+            (CONTENT_TYPE, Some(content_type)),
+            (
+                CONTENT_ENCODING,
+                content_encoding.map(HeaderValue::from_static),
+            ),
+            (AUTHORIZATION, self.authorization.clone()),
+            (TENANT, tenant),
+        ];
+        for (name, value) in headers {
+            if let Some(value) = value {
+                request.headers_mut().insert(name, value);
+            }
+        }
+        Ok(request)
+    }
 }
 
 impl Compression {
-    pub(super) fn content_type(self) -> &'static str {
+    fn content_type(self) -> &'static str {
         match self {
             Self::Snappy => "application/x-protobuf",
             Self::Gzip | Self::None => "application/json",
         }
     }
 
-    pub(super) fn content_encoding(self) -> Option<&'static str> {
+    fn content_encoding(self) -> Option<&'static str> {
         match self {
             Self::Snappy => Some("snappy"),
             Self::Gzip => Some("gzip"),
@@ -55,11 +111,7 @@ impl Compression {
     }
 
     /// Builds the body; the streams are used up, so that a request keeps nothing but the body while it is retried.
-    ///
-    /// # Errors
-    ///
-    /// [`RequestError`]; none is known to happen with bounded batches.
-    pub(super) fn body(self, streams: Vec<BatchStream>) -> Result<Bytes, RequestError> {
+    fn body(self, streams: Vec<BatchStream>) -> Result<Bytes, RequestError> {
         match self {
             Self::Snappy => {
                 let plain = protobuf(streams).encode_to_vec();

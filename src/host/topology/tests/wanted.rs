@@ -7,7 +7,15 @@ use crate::testing::recording::Recording;
 
 /// What comes to the sink `out` from the sample, with whole payloads or with the wanted parts.
 async fn seen(source: &str, rest: &str, whole: bool) -> Vec<String> {
-    let mut bench = Bench::new(source, rest);
+    sample(Bench::new(source, rest), "out", whole).await
+}
+
+/// The same at another sink.
+pub(super) async fn seen_at(sink: &str, rest: &str, whole: bool) -> Vec<String> {
+    sample(Bench::new("", rest), sink, whole).await
+}
+
+async fn sample(mut bench: Bench, sink: &str, whole: bool) -> Vec<String> {
     for line in Recording::sample().batches() {
         let Ok(Line::Batch(batch)) = envelope::parse(&line) else {
             continue;
@@ -37,7 +45,7 @@ async fn seen(source: &str, rest: &str, whole: bool) -> Vec<String> {
     let feeds = bench.feeds;
     let open = |_: &SourceNode| (feeds.lock().unwrap().pop_front().unwrap(), shape.clone());
     bench.topology.run_with(open, std::future::pending()).await;
-    bench.sinks["out"].get()
+    bench.sinks[sink].get()
 }
 
 fn remap(program: &str) -> String {

@@ -1,25 +1,14 @@
-use super::super::client::{Answer, Failure};
 use super::*;
-use bytes::Bytes;
+use crate::host::sinks::outbound::{Answer, Failure, RateLimit, RetryLimits};
 
 const MINIMAL: &str = "endpoint = 'http://loki:3100'\nlabels.app = 'x'\nencoding.codec = 'json'\n";
 
 /// Keeps what it was told.
 #[derive(Debug)]
-struct Told(Target, usize);
-
-impl fmt::Debug for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Target")
-    }
-}
+struct Told(Option<Tls>, usize);
 
 impl Transport for Told {
-    async fn push(&self, _body: Bytes) -> Result<Answer, Failure> {
-        Err(Failure::Timeout)
-    }
-
-    async fn ready(&self) -> Result<Answer, Failure> {
+    async fn send(&self, _: Request<Bytes>) -> Result<Answer, Failure> {
         Err(Failure::Timeout)
     }
 }
@@ -47,14 +36,14 @@ fn with_endpoint(endpoint: &str) -> Result<LokiSink<Told>, LokiConfigError> {
 }
 
 fn authorization(sink: &LokiSink<Told>) -> Option<&str> {
-    sink.transport.0.authorization.as_ref()?.to_str().ok()
+    sink.format.push.authorization.as_ref()?.to_str().ok()
 }
 
 #[test]
 fn defaults_are_those_of_vector() {
     let sink = sink_with("");
     assert_eq!(
-        sink.limits,
+        sink.batch,
         BatchLimits {
             max_bytes: 1_000_000,
             max_events: 100_000,
@@ -62,24 +51,28 @@ fn defaults_are_those_of_vector() {
         }
     );
     assert_eq!(
-        sink.retry,
+        sink.request.retry,
         RetryLimits {
             attempts: usize::MAX,
             initial: Duration::from_secs(1),
             max: Duration::from_secs(30)
         }
     );
-    assert_eq!(sink.compression, Compression::Snappy);
-    assert!(sink.records.remove_timestamp);
-    assert!(!sink.records.remove_label_fields);
-    assert!(!sink.records.remove_structured_metadata_fields);
-    assert!(sink.healthcheck);
-    assert_eq!(sink.concurrency, CONCURRENCY);
-    let Told(target, connections) = &sink.transport;
-    assert_eq!(target.push, "http://loki:3100/loki/api/v1/push");
-    assert_eq!(target.ready, "http://loki:3100/ready");
-    assert_eq!(target.root, "http://loki:3100/");
-    assert_eq!(target.timeout, Duration::from_secs(60));
+    assert_eq!(sink.format.push.compression, Compression::Snappy);
+    assert!(sink.format.remove_timestamp);
+    assert!(sink.format.label_fields.is_empty());
+    assert!(sink.format.metadata_fields.is_empty());
+    let requests = sink.health.requests.iter();
+    let uris: Vec<String> = requests.map(|request| request.uri().to_string()).collect();
+    assert_eq!(uris, ["http://loki:3100/ready", "http://loki:3100/"]);
+    assert_eq!(sink.health.timeout, Duration::from_secs(10));
+    assert_eq!(sink.request.concurrency, CONCURRENCY);
+    assert_eq!(sink.request.rule, RetryRule::Loki);
+    assert_eq!(sink.request.rate, None);
+    assert_eq!(sink.request.timeout, Duration::from_secs(60));
+    assert_eq!(sink.format.push.uri, "http://loki:3100/loki/api/v1/push");
+    let Told(tls, connections) = &sink.transport;
+    assert!(tls.is_none(), "no certificates are read for nothing");
     assert_eq!(*connections, CONCURRENCY);
     assert_eq!(authorization(&sink), None);
 }
@@ -88,11 +81,12 @@ fn defaults_are_those_of_vector() {
 fn every_number_is_taken_over() {
     let sink = sink_with(
         "batch = { max_bytes = 5, max_events = 6, timeout_secs = 0.25 }\n\
-         request = { timeout_secs = 7, retry_attempts = 0, retry_initial_backoff_secs = 8, retry_max_duration_secs = 9, concurrency = 10 }\n\
-         out_of_order_action = 'accept'\nhealthcheck.enabled = false",
+         request = { timeout_secs = 7, retry_attempts = 0, retry_initial_backoff_secs = 8, retry_max_duration_secs = 9, concurrency = 10,\
+         rate_limit_num = 11, rate_limit_duration_secs = 12 }\n\
+         out_of_order_action = 'accept'\nhealthcheck = { enabled = false, timeout = 2.5 }",
     );
     assert_eq!(
-        sink.limits,
+        sink.batch,
         BatchLimits {
             max_bytes: 5,
             max_events: 6,
@@ -100,31 +94,34 @@ fn every_number_is_taken_over() {
         }
     );
     assert_eq!(
-        sink.retry,
+        sink.request.retry,
         RetryLimits {
             attempts: 0,
             initial: Duration::from_secs(8),
             max: Duration::from_secs(9)
         }
     );
-    assert_eq!(sink.transport.0.timeout, Duration::from_secs(7));
-    assert_eq!((sink.concurrency, sink.transport.1), (10, 10));
-    assert!(!sink.healthcheck);
-    assert_eq!(sink_with("request.concurrency = 'none'").concurrency, 1);
-    assert!(!sink_with("healthcheck = false").healthcheck);
-    assert!(sink_with("healthcheck = {}").healthcheck);
+    assert_eq!(sink.request.timeout, Duration::from_secs(7));
+    assert_eq!((sink.request.concurrency, sink.transport.1), (10, 10));
+    let rate = RateLimit {
+        requests: 11,
+        window: Duration::from_secs(12),
+    };
+    assert_eq!(sink.request.rate, Some(rate));
+    assert_eq!(sink.health.timeout, Duration::from_millis(2500));
+    let checks = |options| !sink_with(options).health.requests.is_empty();
+    assert!(sink.health.requests.is_empty());
+    assert!(!checks("healthcheck = false"));
+    assert!(checks("healthcheck = {}"));
+    let concurrency = |options| sink_with(options).request.concurrency;
+    assert_eq!(concurrency("request.concurrency = 'none'"), 1);
 }
 
 #[test]
 fn what_is_not_supported_says_where_it_is() {
     for option in [
-        "tenant_id = 'x'",
-        "tls.verify_certificate = false",
         "proxy.enabled = false",
-        "buffer.type = 'memory'",
         "request.retry_jitter_mode = 'None'",
-        "request.rate_limit_num = 1",
-        "request.rate_limit_duration_secs = 1",
         "request.adaptive_concurrency.initial_concurrency = 1",
         "request.concurrency = 'adaptive'",
         "healthcheck = { uri = 'http://x', enabled = true }",
@@ -153,6 +150,16 @@ fn mistakes_are_refused_with_the_option() {
         ("request.timeout_secs = 0", "request.timeout_secs"),
         ("request.retry_initial_backoff_secs = 0", "retry_initial"),
         ("request.concurrency = 0", "request.concurrency"),
+        ("request.rate_limit_num = 0", "rate_limit_num"),
+        (
+            "request.rate_limit_duration_secs = 0",
+            "rate_limit_duration",
+        ),
+        ("request.headers = {}", "request.headers"),
+        ("healthcheck.timeout = 0", "healthcheck.timeout"),
+        ("tenant_id = '{{ a..b }}'", "a..b"),
+        ("tls.key_file = '/x'", "`tls.crt_file`"),
+        ("tls.ca_file = '/nowhere/ca.pem'", "`tls.ca_file`"),
         ("structured_metadata.x = '{{ a..b }}'", "a..b"),
         ("structured_metadata.'{{ a..b }}' = 'x'", "a..b"),
         ("labels.'0ab' = 'x'", "0ab"),
@@ -196,9 +203,10 @@ fn label_names_are_checked_as_in_vector() {
         assert!(!is_label_name(name), "{name:?}");
     }
     assert_eq!(
-        sink_with("labels.'{{ a }}-{{ b }}' = 'x'")
-            .records
-            .labels
+        parse("labels.'{{ a }}-{{ b }}' = 'x'")
+            .unwrap()
+            .labels()
+            .unwrap()
             .len(),
         2
     );
@@ -225,11 +233,11 @@ fn endpoint_is_taken_apart() {
     ];
     for (endpoint, push, credentials) in table {
         let sink = with_endpoint(endpoint).unwrap();
-        assert_eq!(sink.transport.0.push, push, "{endpoint}");
+        assert_eq!(sink.format.push.uri, push, "{endpoint}");
         assert_eq!(authorization(&sink), credentials, "{endpoint}");
     }
     for (endpoint, expected) in [
-        ("https://loki", "nomad-vector"),
+        ("ftp://loki", "http://"),
         ("loki:3100", "http://"),
         ("/loki", "http://"),
         ("http://lo ki", "URL"),
@@ -250,14 +258,16 @@ fn credentials_become_a_header() {
     both.endpoint = "http://u:p@loki".to_owned();
     assert!(matches!(
         both.build("loki").map(drop),
-        Err(LokiConfigError::TwoCredentials)
+        Err(LokiConfigError::Option(OptionError::TwoCredentials(
+            "endpoint"
+        )))
     ));
     assert!(matches!(
         parse("auth = { strategy = 'bearer', token = \"a\\nb\" }")
             .unwrap()
             .build("loki")
             .map(drop),
-        Err(LokiConfigError::Credentials)
+        Err(LokiConfigError::Option(OptionError::Credentials))
     ));
 }
 
@@ -280,7 +290,7 @@ fn secrets_do_not_show() {
         let mut config = parse(auth).unwrap();
         config.endpoint = endpoint.to_owned();
         let mut shown = format!("{config:?}");
-        match config.sink("loki", HttpTransport::new) {
+        match config.sink("loki", Told) {
             Ok(sink) => shown.push_str(&format!("{sink:?}")),
             Err(error) => shown.push_str(&format!("{error} {error:?}")),
         }

@@ -22,9 +22,13 @@ fn templates(pairs: &[(&str, &str)]) -> Vec<(Template, Template)> {
         .collect()
 }
 
+fn telemetry() -> Telemetry {
+    Telemetry::new(crate::host::sinks::outbound::Telemetry::new("test", "loki"))
+}
+
 fn labels(pairs: &[(&str, &str)]) -> String {
     Labels::new(templates(pairs))
-        .of(&event(EVENT), &Telemetry::new("test"))
+        .of(&event(EVENT), &telemetry())
         .text
         .clone()
 }
@@ -32,7 +36,7 @@ fn labels(pairs: &[(&str, &str)]) -> String {
 fn metadata(pairs: &[(&str, &str)]) -> String {
     let mut arena = BytesMut::new();
     Metadata::new(templates(pairs))
-        .of(&event(EVENT), &mut arena, &Telemetry::new("test"))
+        .of(&event(EVENT), &mut arena, &telemetry())
         .iter()
         .map(|pair| format!("{}={};", text_of(&pair.name), text_of(&pair.value)))
         .collect()
@@ -118,7 +122,7 @@ fn structured_metadata_follows_the_same_rules() {
 #[test]
 fn each_distinct_set_is_built_once() {
     let mut labels = Labels::new(templates(&[("a", "{{ a }}"), ("b", "{{ b }}")]));
-    let telemetry = Telemetry::new("test");
+    let telemetry = telemetry();
     let mut of = |json| labels.of(&event(json), &telemetry);
     let first = of(r#"{"a":"x","b":"y"}"#);
     let again = of(r#"{"a":"x","b":"y","c":1}"#);
@@ -150,7 +154,7 @@ fn each_distinct_set_is_built_once() {
 #[test]
 fn cache_is_bounded() {
     let mut labels = Labels::new(templates(&[("a", "{{ a }}")]));
-    let telemetry = Telemetry::new("test");
+    let telemetry = telemetry();
     for number in 0..2 * MAX_CACHED_SETS + 1 {
         let set = labels.of(&event(&format!(r#"{{"a":{number}}}"#)), &telemetry);
         assert_eq!(set.text, format!(r#"{{a="{number}"}}"#));

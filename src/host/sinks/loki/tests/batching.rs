@@ -229,7 +229,9 @@ async fn event_without_a_real_timestamp_has_the_time_of_now() {
 #[tokio::test(start_paused = true)]
 async fn silent_loki_does_not_grow_memory() {
     let loki = Scripted::replying(&[], Reply::Never);
-    let sink = loki.sink(&options("batch.max_events = 10\nrequest.concurrency = 2"));
+    let sink = loki.sink(&options(
+        "batch.max_events = 10\nrequest = { concurrency = 2, timeout_secs = 1000000 }",
+    ));
     let mut sink = Harness::start_with_room(sink, 5);
     let mut sent = 0;
     // Time only passes when nobody can do anything.

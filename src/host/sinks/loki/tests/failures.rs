@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
 use super::*;
-use crate::host::sinks::loki::telemetry::{DISCARDED_EVENTS_TOTAL, ERRORS_TOTAL};
+use crate::host::metrics::{DISCARDED as DISCARDED_EVENTS_TOTAL, ERRORS as ERRORS_TOTAL};
 
 fn options(more: &str) -> String {
     format!("{PLAIN}{more}")
@@ -74,9 +74,9 @@ async fn passing_failures_are_retried_with_growing_waits_until_it_works() {
         let wait = pair[1] - pair[0];
         assert!(wait > Duration::ZERO && wait <= Duration::from_secs(bound));
     }
-    let first = &script.pushes[0].1;
+    let first = script.pushes[0].1.body();
     assert!(
-        script.pushes.iter().all(|(_, body)| body == first),
+        script.pushes.iter().all(|(_, push)| push.body() == first),
         "a repeat is the same to the byte"
     );
 }

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::super::client::HttpTransport;
-use super::super::retry::RetryLimits;
 use super::*;
+use crate::host::sinks::outbound::harness::TlsFront;
+use crate::host::sinks::outbound::{
+    Failure, HttpTransport, RetryLimits, Transport as _, UriSecrecy,
+};
 use crate::testing::loki::{Entry, FakeLoki, FakeLokiOptions, Fault, Gate};
+use crate::testing::tls::ServerTls;
+use crate::tls::tests::certificates::Authority;
 
 /// Retries without waiting long, so that real time does not matter.
 const SOON: Duration = Duration::from_millis(5);
@@ -23,13 +27,22 @@ fn sink(loki: &FakeLoki, options: &str) -> LokiSink<HttpTransport> {
 }
 
 fn impatient(config: &LokiConfig) -> LokiSink<HttpTransport> {
-    let mut sink = config.sink("loki", HttpTransport::new).unwrap();
-    sink.retry = RetryLimits {
+    let mut sink = config
+        .sink("loki", |tls, connections| {
+            HttpTransport::new(tls, connections, UriSecrecy::Public)
+        })
+        .unwrap();
+    sink.request.retry = RetryLimits {
         initial: SOON,
         max: SOON,
-        ..sink.retry
+        ..sink.request.retry
     };
     sink
+}
+
+/// A push without anything in it.
+fn push(sink: &LokiSink<HttpTransport>) -> http::Request<Bytes> {
+    sink.format.push.request(None, Vec::new()).unwrap()
 }
 
 fn plain(more: &str) -> String {
@@ -166,7 +179,7 @@ async fn refused_connection_is_a_passing_failure() {
         tokio::task::yield_now().await;
     }
     let sink = impatient(&config);
-    let failure = sink.transport.push(Bytes::new()).await.unwrap_err();
+    let failure = sink.transport.send(push(&sink)).await.unwrap_err();
     assert!(
         matches!(&failure, Failure::Transport(text) if text.to_lowercase().contains("refused")),
         "{failure}"
@@ -178,7 +191,7 @@ async fn silent_loki_is_a_timeout_and_is_asked_again() {
     let loki = FakeLoki::start().await.unwrap();
     loki.script([Fault::Hold(Gate::new())]);
     let mut sink = sink(&loki, &plain("request.timeout_secs = 1"));
-    sink.concurrency = 1;
+    sink.request.concurrency = 1;
     let mut sink = Harness::start(sink);
     sink.send_numbered(0..1).await;
     assert_eq!(sink.finish().await, all(Delivery::Delivered, 1));
@@ -295,7 +308,7 @@ async fn answer_to_a_refused_push_is_shown_without_lines() {
         "entry for stream '{app=\"test\"}' is too old|\"n\":0|",
     )]);
     let sink = sink(&loki, PLAIN);
-    let answer = sink.transport.push(Bytes::from_static(b"x")).await.unwrap();
+    let answer = sink.transport.send(push(&sink)).await.unwrap();
     assert_eq!(
         answer.to_string(),
         "status 400: entry for stream '{app=\"test\"}' is too old"
@@ -325,4 +338,66 @@ async fn many_events_arrive_each_once() {
     assert_eq!(deliveries.len() as i64, EVENTS);
     assert_eq!(loki.pushed() as i64, EVENTS);
     assert_eq!(loki.distinct(), (0..EVENTS).map(numbered).collect());
+}
+
+#[tokio::test]
+async fn pushes_go_over_tls_with_and_without_a_certificate_of_ours() {
+    let authority = Authority::new("ours");
+    let issued = authority.issue(&["127.0.0.1"]);
+    let client = authority.issue(&["client"]);
+    let elsewhere = authority.issue(&["elsewhere.example"]);
+    let trusting = format!("tls.ca_file = '''{}'''\n", authority.pem());
+    let known = format!(
+        "{trusting}tls.crt_file = '''{}'''\ntls.key_file = '''{}'''\n",
+        client.crt, client.key
+    );
+    let any_name = format!("{trusting}tls.verify_hostname = false\n");
+    let open = ServerTls::new(&issued.crt, &issued.key).unwrap();
+    let other_name = ServerTls::new(&elsewhere.crt, &elsewhere.key).unwrap();
+    let mutual = ServerTls::for_clients_of(&issued.crt, &issued.key, &authority.pem()).unwrap();
+    for (tls, options, expected) in [
+        (&open, &trusting, Delivery::Delivered),
+        (&mutual, &known, Delivery::Delivered),
+        (&mutual, &trusting, Delivery::Rejected),
+        (&other_name, &trusting, Delivery::Rejected),
+        (&other_name, &any_name, Delivery::Delivered),
+    ] {
+        let loki = FakeLoki::start().await.unwrap();
+        let front = TlsFront::start(loki.address(), tls).await;
+        let mut config = config(
+            &loki,
+            &plain(&format!("request.retry_attempts = 0\n{options}")),
+        );
+        config.endpoint = front.url();
+        let mut sink = Harness::start(impatient(&config));
+        sink.send_numbered(0..3).await;
+        assert_eq!(sink.finish().await, all(expected, 3), "{options}");
+        let arrived = if expected == Delivery::Delivered {
+            3
+        } else {
+            0
+        };
+        assert_eq!(loki.pushed(), arrived);
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_trusts_is_explained() {
+    let authority = Authority::new("ours");
+    let issued = authority.issue(&["127.0.0.1"]);
+    let loki = FakeLoki::start().await.unwrap();
+    let tls = ServerTls::new(&issued.crt, &issued.key).unwrap();
+    let front = TlsFront::start(loki.address(), &tls).await;
+    let other = Authority::new("another");
+    let mut config = config(
+        &loki,
+        &plain(&format!("tls.ca_file = '''{}'''", other.pem())),
+    );
+    config.endpoint = front.url();
+    let sink = impatient(&config);
+    let failure = sink.transport.send(push(&sink)).await.unwrap_err();
+    assert!(
+        matches!(&failure, Failure::Transport(text) if text.contains("127.0.0.1") && text.contains("authority")),
+        "{failure}"
+    );
 }

@@ -9,10 +9,10 @@ use tokio::time::Instant;
 
 use super::{PATIENCE, Place, run_command};
 
-const MAX_LINE_BYTES: usize = 1 << 20;
-const QUEUE_BYTES: usize = 4 << 20;
+const MAX_LINE_BYTES: usize = 512 << 10;
+const QUEUE_BYTES: usize = 2 << 20;
 /// How much is sent in lines of the longest kind.
-const FLOOD_BYTES: usize = 64 << 20;
+const FLOOD_BYTES: usize = 32 << 20;
 /// A process that has used no time for so long has nothing to do.
 const QUIET: Duration = Duration::from_secs(1);
 

@@ -1,7 +1,7 @@
 //! CPU per event on the recording, from one run: `cargo bench --bench ratios`.
 //!
 //! The first rows are loops in one thread; the last ones are the program itself, as a process of its own between a fake Nomad
-//! and a fake Loki, measured from outside. The floor is what any program has to pay that looks into a payload: build its tree
+//! and a fake Loki, measured from outside. At the end a flood: lines of 16 MiB, and a Loki that answers nothing. The floor is what any program has to pay that looks into a payload: build its tree
 //! and drop it. Figures of one run belong together; compare ratios, not figures of different machines.
 
 use std::error::Error;
@@ -14,9 +14,9 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use nomad_events::envelope::{self, Line};
 use nomad_events::frame::Splitter;
-use nomad_events::options::{DEFAULT_TOPICS, Options};
+use nomad_events::options::{DEFAULT_MAX_LINE_BYTES, DEFAULT_QUEUE_BYTES, DEFAULT_TOPICS, Options};
 use nomad_events::payload::value::Shaper;
-use nomad_events::testing::loki::{FakeLoki, FakeLokiOptions};
+use nomad_events::testing::loki::{FakeLoki, FakeLokiOptions, Fault, Gate};
 use nomad_events::testing::nomad::FakeNomad;
 use nomad_events::testing::recording::Recording;
 use nomad_events::{Delivery, Event, EventStream, Item};
@@ -36,6 +36,8 @@ const ROUND: Duration = Duration::from_millis(400);
 const QUIET: Duration = Duration::from_millis(1500);
 /// Nothing here takes longer.
 const LIMIT: Duration = Duration::from_secs(120);
+/// How many lines of the longest kind the flood has: half a gigabyte.
+const FLOOD_LINES: usize = 32;
 /// Clock ticks per second in `/proc/PID/stat`, the same on every Linux.
 const TICKS: f64 = 100.0;
 
@@ -88,6 +90,47 @@ fn main() -> Result<()> {
     for (name, config) in rows {
         program(&corpus, &fakes, floor, name, config)?;
     }
+    flood(&fakes)
+}
+
+/// Memory when lines of 16 MiB come and Loki answers nothing, beside what the options allow.
+fn flood(fakes: &tokio::runtime::Runtime) -> Result<()> {
+    const MIB: usize = 1 << 20;
+    let nomad = fakes.block_on(FakeNomad::builder().buffer_size(2 * FLOOD_LINES).start())?;
+    let idle = watch(
+        fakes,
+        &nomad.url(),
+        Path::new("config/vector.toml"),
+        0,
+        true,
+    )?;
+    let filler = "x".repeat(4000);
+    let event = format!(
+        r#"{{"Topic":"Job","Type":"JobRegistered","Key":"web","Namespace":"default","Payload":{{"Job":{{"ID":"web","Name":"{filler}"}}}}}}"#
+    );
+    let events = vec![event.as_str(); (DEFAULT_MAX_LINE_BYTES - 100) / (event.len() + 1)].join(",");
+    for index in 0..FLOOD_LINES {
+        // The fake does not look into them, or it would need more memory than what is measured.
+        let line = format!(r#"{{"Index":{},"Events":[{events}]}}"#, 10 + index);
+        nomad.append_opaque(5, line);
+    }
+    let flooded = watch(
+        fakes,
+        &nomad.url(),
+        Path::new("config/vector.toml"),
+        0,
+        true,
+    )?;
+    // The text in the queue and as much in trees; a line that grows, is complete, and is read; batches of the sink, as records
+    // and as requests.
+    let allowed = 2 * DEFAULT_QUEUE_BYTES + 4 * DEFAULT_MAX_LINE_BYTES + 2 * (4 + 1) * MIB;
+    println!(
+        "\n{FLOOD_LINES} lines of {} MiB, Loki answers nothing: {:.0} MB more than idle ({:.0} MB); the options allow {:.0} MB",
+        DEFAULT_MAX_LINE_BYTES / MIB,
+        flooded.peak_mb - idle.peak_mb,
+        idle.peak_mb,
+        allowed as f64 / MIB as f64
+    );
     Ok(())
 }
 
@@ -306,14 +349,14 @@ fn program(
 ) -> Result<()> {
     // What the start costs (compiling the programs, mostly) is measured without events and taken off.
     let empty = fakes.block_on(FakeNomad::builder().start())?;
-    let idle = watch(fakes, &empty.url(), config, 0)?;
+    let idle = watch(fakes, &empty.url(), config, 0, false)?;
     let nomad = fakes.block_on(corpus.serve())?;
     let wanted = if name.ends_with("Loki") {
         corpus.shipped
     } else {
         0
     };
-    let busy = watch(fakes, &nomad.url(), config, wanted)?;
+    let busy = watch(fakes, &nomad.url(), config, wanted, false)?;
     let micros = (busy.cpu_seconds - idle.cpu_seconds) * 1e6 / corpus.events as f64;
     row(name, micros, Some(floor), Some(busy.peak_mb));
     Ok(())
@@ -325,16 +368,20 @@ struct Usage {
     peak_mb: f64,
 }
 
-/// Runs the program until it has nothing to do any more; at least `wanted` entries must have come to Loki.
+/// Runs the program until it has nothing to do any more; at least `wanted` entries must have come to Loki, which may be silent.
 fn watch(
     fakes: &tokio::runtime::Runtime,
     nomad: &str,
     config: &Path,
     wanted: u64,
+    silent: bool,
 ) -> Result<Usage> {
     let loki = fakes.block_on(FakeLoki::start_with(
         FakeLokiOptions::default().with_kept_entries(0),
     ))?;
+    if silent {
+        loki.afterwards(Some(Fault::Hold(Gate::new())));
+    }
     let child = Command::new(env!("CARGO_BIN_EXE_nomad-events"))
         .args(["--quiet", "run", "--config"])
         .arg(config)

@@ -140,6 +140,16 @@ impl Process {
         kibibytes.expect("the process runs") * 1024
     }
 
+    /// The time of processors that the process has used so far, in ticks of the kernel's account.
+    pub(crate) fn cpu_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
+        let stat = stat.expect("the account of a child that is not reaped");
+        // The name, in brackets, may hold blanks: fields are counted behind it.
+        let fields = stat.rsplit(')').next().unwrap_or_default();
+        let times = fields.split_whitespace().skip(11).take(2);
+        times.filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
+    }
+
     /// Sends a signal to the process alone.
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);

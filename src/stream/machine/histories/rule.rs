@@ -12,6 +12,10 @@ use crate::event::RaftIndex;
 
 /// A rule of the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "fuzzers play the source with all its rules")
+)]
 pub(crate) enum Rule {
     /// An event of the index asked for that has no proof is new. Without: the index alone drops it.
     NewWithoutProof,
@@ -113,13 +117,13 @@ impl Ruled {
         line: Option<&Envelope>,
     ) -> Vec<Output> {
         let of_asked = line.filter(|batch| batch.index == self.asked);
-        let silent = match (self.without, &input) {
+        let silent = matches!(
+            (self.without, &input),
             (Some(Rule::FirstLineAboveIsGap), Input::Line(..))
-            | (Some(Rule::NoProofInTimeIsGap), Input::Deadline)
-            | (Some(Rule::UnprovenEndIsGap), Input::Ended(_))
-            | (Some(Rule::DiscardedIsGap), Input::Discarded(_)) => true,
-            _ => false,
-        };
+                | (Some(Rule::NoProofInTimeIsGap), Input::Deadline)
+                | (Some(Rule::UnprovenEndIsGap), Input::Ended(_))
+                | (Some(Rule::DiscardedIsGap), Input::Discarded(_))
+        );
         let mut outputs = match (self.without, of_asked, self.known_at_asked()) {
             (Some(Rule::NewWithoutProof), Some(_), Some(known)) => self.machine.step(now, known),
             (Some(Rule::OnlyProofsProve), Some(_), Some(known)) => {

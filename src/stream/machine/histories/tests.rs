@@ -13,7 +13,7 @@ const SEEDS: u64 = 4000;
 const CLEAN_SEEDS: u64 = 400;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn whatever_servers_and_hosts_do_the_promises_hold(

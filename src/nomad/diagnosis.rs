@@ -155,7 +155,7 @@ fn identity(asked: &Asked, facts: &Facts) -> Option<Found> {
         Answer::Denied if asked.has_token => {
             Some(unknown_token("wrong, deleted, or of another cluster"))
         }
-        Answer::Denied | Answer::Said(401, _) => Some((
+        Answer::Denied | Answer::Said(401, _) if !asked.has_token => Some((
             ErrorKind::NoToken,
             "requests need a token, and none is set".to_owned(),
         )),
@@ -277,7 +277,15 @@ fn server(asked: &Asked, facts: &Facts) -> Option<Found> {
     if facts.leader == Some(false) {
         return Some(no_leader());
     }
-    if let (Some(region), Answer::Denied | Answer::Said(..)) = (&asked.region, &facts.at_home) {
+    let unknown_at_home = match &facts.at_home {
+        Answer::Denied => true,
+        // Of a workload identity; but an agent that is in trouble, or a proxy's word, tells nothing of the token.
+        Answer::Said(500, text) => kind_of(500, text) == ErrorKind::Status,
+        _ => false,
+    };
+    if let Some(region) = &asked.region
+        && unknown_at_home
+    {
         return Some((
             ErrorKind::TokenUnknown,
             format!(

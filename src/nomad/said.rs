@@ -29,8 +29,13 @@ pub(crate) fn last_words(text: &str) -> Option<&'static str> {
     LAST_WORDS.into_iter().find(|words| text.contains(words))
 }
 
-/// The text of a refusal, in quotes, without the token and without what addresses carry of credentials.
-pub(super) fn quoted(text: &str, token: Option<&SecretString>) -> String {
+/// How a stream goes on behind a refusal: Nomad refuses a parameter that it cannot read, and then follows it all the same.
+const STREAM: [&str; 4] = ["HTTP/0.0 ", "{}", "{\"Index\"", "{\"Events\""];
+
+/// The text of a refusal, without events that follow it, without the token and without what addresses carry of credentials.
+pub(super) fn shown(text: &str, token: Option<&SecretString>) -> String {
+    let end = STREAM.iter().filter_map(|start| text.find(start)).min();
+    let text = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
     let mut shown = masked(text, Kind::Message).unwrap_or_else(|| text.to_owned());
     if let Some(token) = token.map(ExposeSecret::expose_secret)
         && !token.is_empty()
@@ -46,7 +51,7 @@ pub(super) fn quoted(text: &str, token: Option<&SecretString>) -> String {
             shown.push_str(REDACTED);
         }
     }
-    format!("{shown:?}")
+    shown
 }
 
 /// A shorter beginning of a token at the end of a text is taken for chance (bytes).
@@ -79,20 +84,34 @@ mod tests {
     fn a_refusal_is_quoted_without_the_token() {
         let token = SecretString::from("hunter2-token");
         for (text, expected) in [
-            ("Permission denied", r#""Permission denied""#),
+            ("Permission denied", "Permission denied"),
             (
                 "no: X-Nomad-Token: hunter2-token, go away",
-                r#""no: X-Nomad-Token: [REDACTED], go away""#,
+                "no: X-Nomad-Token: [REDACTED], go away",
             ),
-            ("X-Nomad-Token: hunter2-t", r#""X-Nomad-Token: [REDACTED]""#),
+            ("X-Nomad-Token: hunter2-t", "X-Nomad-Token: [REDACTED]"),
             (
                 "proxy http://u:hunter2@h?token=hunter2 is \"down\"",
-                r#""proxy http://[REDACTED]@h?[REDACTED] is \"down\"""#,
+                "proxy http://[REDACTED]@h?[REDACTED] is \"down\"",
             ),
         ] {
-            assert_eq!(quoted(text, Some(&token)), expected);
+            assert_eq!(shown(text, Some(&token)), expected);
         }
-        assert_eq!(quoted("no", None), r#""no""#);
-        assert_eq!(quoted("no", Some(&SecretString::from(""))), r#""no""#);
+        assert_eq!(shown("no", None), "no");
+        assert_eq!(shown(r#"{"error": "no"}"#, None), r#"{"error": "no"}"#);
+        assert_eq!(shown("no", Some(&SecretString::from(""))), "no");
+    }
+
+    #[test]
+    fn events_behind_a_refusal_are_not_quoted() {
+        for text in [
+            r#"Invalid wait time{}{"Index":3,"Events":[{"Key":"hunter2"}]}"#,
+            r#"Invalid wait time{"Index":3,"Events":[{"Key":"hunter2"}]}"#,
+            r#"Invalid wait time{"Events":[{"Key":"hunter2"}],"Index":3}"#,
+            r#"Invalid wait timeHTTP/0.0 200 OK{"Key":"hunter2"}"#,
+        ] {
+            assert_eq!(shown(text, None), "Invalid wait time");
+        }
+        assert_eq!(shown(r#"{"Index":3,"Events":[]}"#, None), "");
     }
 }

@@ -343,6 +343,40 @@ fn what_was_not_found_out_is_not_guessed() {
 }
 
 #[test]
+fn a_proxy_that_wants_a_password_is_not_put_down_to_a_token_that_is_not_set() {
+    let facts = Facts {
+        identity: Answer::Said(401, "who are you?".to_owned()),
+        ..Facts::default()
+    };
+    let (kind, message) = diagnosed(&asked("*"), &facts, ErrorKind::Denied);
+    assert_eq!(kind, ErrorKind::Denied, "{message}");
+    assert!(
+        message.contains("answered 401 \"who are you?\"") && !message.contains("none is set"),
+        "{message}"
+    );
+}
+
+#[test]
+fn trouble_at_home_is_not_put_down_to_the_token() {
+    let abroad = Asked {
+        region: Some("eu".to_owned()),
+        ..asked("*")
+    };
+    for (status, text) in [
+        (502, "bad gateway"),
+        (429, "too many"),
+        (500, "No cluster leader"),
+    ] {
+        let facts = Facts {
+            at_home: Answer::Said(status, text.to_owned()),
+            ..checked(&["default"], vec![check(Right::ReadJob, "default", true)])
+        };
+        let (kind, message) = silent(&abroad, &facts);
+        assert_ne!(kind, ErrorKind::TokenUnknown, "{message}");
+    }
+}
+
+#[test]
 fn what_was_found_before_time_ran_out_counts() {
     let facts = Facts {
         cut_short: true,

@@ -162,9 +162,19 @@ impl<'t> Reader<'t, '_> {
             }
             Err(problem) => self.problems.push(problem),
         }
+        let line = root
+            .entries
+            .get_key_value("api")
+            .map(|(key, _)| self.document.line(key.span().start));
         match self.document.take(global, root, "api") {
             Ok(None) => {}
-            Ok(Some(found)) => self.observability.api = found,
+            Ok(Some(found)) => {
+                if let Err(other) = self.observability.api.merge(found) {
+                    let message =
+                        format!("option `api.address`: another file has {other}; keep one of them");
+                    self.problems.push(Problem::general(message).at(line));
+                }
+            }
             Err(problem) => self.problems.push(problem),
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use metrics::with_local_recorder;
 
 use super::*;
+use crate::host::config::ConfigPath;
 use crate::host::metrics::METRICS as HOST_METRICS;
 use crate::telemetry::{METRICS, Metric, MetricKind};
 use crate::testing::exposition::{Scrape, parse};
@@ -490,6 +491,40 @@ async fn an_address_in_use_is_refused_with_its_name_and_a_remedy() {
         errors.contains("stop what listens there, or choose another port"),
         "{errors}"
     );
+}
+
+/// Both used to name the first file, and to show what the environment had put in.
+#[tokio::test]
+async fn what_an_exporter_refuses_is_said_of_its_file_and_shows_nothing_of_the_environment() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let path = |name: &str| ConfigPath {
+        path: name.into(),
+        format: None,
+    };
+    let refused = |options: &str| {
+        let exporter = EXPORTER.replace("127.0.0.1:0", "${WHERE}") + options;
+        let files = move |path: &Path| -> io::Result<String> {
+            Ok(match path.to_str() {
+                Some("b.toml") => exporter.clone(),
+                _ => "[sources.nomad]\ntype = \"nomad_events\"\n[sinks.out]\ntype = \"blackhole\"\ninputs = [\"nomad\"]\n".to_owned(),
+            })
+        };
+        let env = |name: &str| (name == "WHERE").then(|| address.clone());
+        let paths = [path("a.toml"), path("b.toml")];
+        Config::load_all(&paths, &env, &files).unwrap().0
+    };
+    let mut topology = Topology::build(refused("")).unwrap_or_else(|errors| panic!("{errors}"));
+    let error = topology.listen().await.unwrap_err().to_string();
+    let expected = "b.toml:4: sink \"scrape\": option `address`: cannot listen on ${WHERE}: ";
+    assert!(error.starts_with(expected), "{error}");
+    assert!(!error.contains(&address), "{error}");
+
+    let Err(errors) = Topology::build(refused("auth.strategy = \"aws\"\n")) else {
+        panic!("built");
+    };
+    let expected = "b.toml:4: sink \"scrape\": option `auth.strategy`: ";
+    assert!(errors.to_string().starts_with(expected), "{errors}");
 }
 
 #[tokio::test(start_paused = true)]

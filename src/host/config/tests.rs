@@ -533,11 +533,18 @@ fn several_files_are_one_configuration() {
     assert!(!config.sinks[0].acknowledgements);
     // The same file twice is read once.
     assert!(load(&[("a.toml", source), ("s.yaml", sink), ("a.toml", source)]).is_ok());
-    // What stands at the top of one holds for the components of the other; the first name wins.
-    let off = "acknowledgements.enabled = false";
+    // What stands at the top of one holds for the components of the other.
     let on = format!("acknowledgements.enabled = true\n{source}");
-    let (config, _) = load(&[("a.toml", &on), ("s.yaml", sink), ("z.toml", off)]).unwrap();
+    let again = "acknowledgements = true";
+    let (config, _) = load(&[("a.toml", &on), ("s.yaml", sink), ("z.toml", again)]).unwrap();
     assert!(config.sinks[0].acknowledgements);
+    // The first one used to win, where Vector refuses.
+    let off = "\nacknowledgements.enabled = false";
+    let error = load(&[("a.toml", &on), ("s.yaml", sink), ("z.toml", off)]).unwrap_err();
+    assert_eq!(
+        error,
+        "z.toml:2: option `acknowledgements.enabled`: another file has true; keep one of them"
+    );
 
     let error = load(&[("a.toml", source), ("b.toml", source), ("s.yaml", sink)]).unwrap_err();
     assert_eq!(

@@ -8,14 +8,14 @@ use anstyle::{AnsiColor, Style};
 use super::args::TestArgs;
 use super::exit::Exit;
 use super::terminal::Terminal;
-use crate::host::config::{Config, ConfigErrors, disk_files, process_env};
+use crate::host::config::{Config, ConfigErrors, Hidden, disk_files, process_env};
 use crate::host::topology::Workbench;
 use crate::host::unit_test::UnitTest;
 
 pub(super) fn run(args: &TestArgs) -> anyhow::Result<Exit> {
     let mut terminal = Terminal::stdout();
     let printed = match prepare(args) {
-        Ok((workbench, tests)) => report(&mut terminal, &workbench, &tests),
+        Ok((workbench, tests, hidden)) => report(&mut terminal, &workbench, &tests, &hidden),
         Err(errors) => {
             eprintln!("Failed to execute tests:\n{errors}");
             return Ok(Exit::Config);
@@ -29,8 +29,8 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<Exit> {
     }
 }
 
-/// Reads the files, as one configuration, and compiles everything.
-fn prepare(args: &TestArgs) -> Result<(Workbench, Vec<UnitTest>), ConfigErrors> {
+/// Reads the files, as one configuration, and compiles everything. Gives also what is not to be shown.
+fn prepare(args: &TestArgs) -> Result<(Workbench, Vec<UnitTest>, Hidden), ConfigErrors> {
     let (config, _) = Config::load_all(&args.files(), &process_env, &disk_files)?;
     let workbench = Workbench::build(&config)?;
     let mut tests = Vec::with_capacity(config.tests.len());
@@ -50,9 +50,9 @@ fn prepare(args: &TestArgs) -> Result<(Workbench, Vec<UnitTest>), ConfigErrors> 
         }
     }
     if problems.is_empty() {
-        Ok((workbench, tests))
+        Ok((workbench, tests, config.hidden))
     } else {
-        Err(ConfigErrors::new(&config.file, problems))
+        Err(ConfigErrors::new(&config.file, problems).hiding(&config.hidden))
     }
 }
 
@@ -61,6 +61,7 @@ fn report(
     terminal: &mut Terminal,
     workbench: &Workbench,
     tests: &[UnitTest],
+    hidden: &Hidden,
 ) -> Result<Exit, (Exit, io::Error)> {
     let plain = Style::new();
     let mut failures: Vec<(&str, Vec<String>)> = Vec::new();
@@ -99,7 +100,7 @@ fn report(
             // Writing to a string cannot fail.
             let _ = write!(text, "\n\ntest {name}:\n");
             for failure in failed {
-                let _ = write!(text, "\n{failure}\n");
+                let _ = write!(text, "\n{}\n", hidden.hide(failure));
             }
         }
         printed = printed.and_then(|()| terminal.line(&[(plain, &text)]));

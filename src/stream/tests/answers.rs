@@ -83,7 +83,7 @@ async fn what_is_not_nomads_answer_is_refused_and_the_message_says_what_it_was()
             "two answers in one",
             format!("HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n\r\nInvalid wait timeHTTP/0.0 200 OK\r\n\r\n{{}}\n{}\n", job(3, "never")),
             "status",
-            "answered 400 Bad Request \"Invalid wait time",
+            "answered 400 \"Invalid wait time\" for the event stream",
         ),
         (
             "a second head within the stream",

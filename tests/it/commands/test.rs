@@ -136,6 +136,29 @@ async fn a_wrong_test_is_shown_with_its_file_and_line_and_none_is_run() {
     );
 }
 
+/// Diagnostics quote the lines of programs, and failures the events that came out of them.
+#[tokio::test]
+async fn nothing_of_the_environment_is_shown_whatever_is_wrong_with_a_test() {
+    let place = Place::new();
+    let program = TRANSFORMS.replace(".cut = true", ".cut = \\\"${WORD}\\\"");
+    let broken = TRANSFORMS.replace(".cut = true", ".cut = \\\"${WORD}\\\" + no_such()");
+    for (transforms, condition, said) in [
+        (&program, ".cut == \"other\"", "failed conditions"),
+        (&program, ".cut == \"${WORD}\" && no_such()", "no_such"),
+        (&broken, "true", "no_such"),
+    ] {
+        let text = [transforms, &*test("first", condition)].concat();
+        let file = place.file("some.toml", &text);
+        let mut command = nomad_events(&["test", &file]);
+        command.env("WORD", "hunter2-of-the-environment");
+        let (code, output, errors) = finished(command.current_dir(place.0.path())).await;
+        let all = output + &errors;
+        assert_eq!(code, 78, "{all}");
+        assert!(all.contains(said) && all.contains("${WORD}"), "{all}");
+        assert!(!all.contains("hunter2"), "{all}");
+    }
+}
+
 #[tokio::test]
 async fn validate_looks_at_tests_and_a_run_does_not_run_them() {
     let place = Place::new();

@@ -1,6 +1,9 @@
 //! Against a real Nomad and a real Loki. Needs Go, and minutes the first time.
 
+mod acl;
 mod cluster;
+mod compare;
+mod tls;
 
 use std::collections::BTreeSet;
 use std::process::Command;

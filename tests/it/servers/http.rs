@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::{IpAddr, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde_json::Value;
 use url::form_urlencoded;
@@ -45,7 +45,7 @@ impl Api {
         }
     }
 
-    /// Over TLS, to a server whose certificate is for its address.
+    /// Over TLS, to a server whose certificate is for `localhost`.
     pub(crate) fn with_tls(self, tls: Arc<ClientConfig>) -> Self {
         Self {
             tls: Some(tls),
@@ -74,7 +74,7 @@ impl Api {
         let mut connection: Box<dyn Connection> = match &self.tls {
             None => Box::new(socket),
             Some(tls) => {
-                let name = ServerName::IpAddress(IpAddr::from(self.address.ip()));
+                let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
                 let session = ClientConnection::new(Arc::clone(tls), name);
                 Box::new(StreamOwned::new(session.map_err(io::Error::other)?, socket))
             }

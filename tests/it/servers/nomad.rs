@@ -39,7 +39,8 @@ pub(crate) struct NomadServer {
 
 /// A token, as Nomad made it.
 pub(crate) struct Token {
-    accessor: String,
+    /// What it is known by, and may be shown.
+    pub(crate) accessor: String,
     /// What a client shows.
     pub(crate) secret: String,
 }
@@ -84,6 +85,11 @@ impl NomadServer {
     /// Where the HTTP API listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.api.address()
+    }
+
+    /// The token that may do everything.
+    pub(crate) fn management_token(&self) -> &'static str {
+        MANAGEMENT_TOKEN
     }
 
     /// Makes a policy, or puts another one in its place.

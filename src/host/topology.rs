@@ -174,6 +174,12 @@ impl Topology {
         }
     }
 
+    /// All metrics of the run.
+    #[cfg(test)]
+    pub(crate) fn registry(&self) -> Registry {
+        self.observation.registry.clone()
+    }
+
     /// Puts another sink in the place of the one of that id, with its inputs.
     pub(crate) fn replace_sink(&mut self, id: &str, sink: Box<dyn Sink>) {
         if let Some(built) = self.sinks.iter_mut().find(|built| built.id == id) {

@@ -461,7 +461,7 @@ fn places_are_found_in_every_form() {
                 "{name}:{}: sink \"loki\": unknown option `endpiont` (did you mean `endpoint`?), expected one of `endpoint`, \
                  `path`, `encoding`, `labels`, `remove_label_fields`, `structured_metadata`, `remove_structured_metadata_fields`, \
                  `remove_timestamp`, `compression`, `out_of_order_action`, `auth`, `batch`, `request`, `healthcheck`, `tenant_id`, \
-                 `tls`, `proxy`, `buffer`\n\
+                 `tls`, `proxy`\n\
                  {name}:{line}: sink \"loki\": option `batch.timeout_secs`: expected a number, found a boolean",
                 if name == "a.json" {
                     12

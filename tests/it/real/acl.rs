@@ -180,6 +180,7 @@ async fn every_refusal_of_a_real_server_is_told_once_with_what_is_missing() {
             words: &[
                 "node { policy = \"read\" }",
                 "(for Node)",
+                "rights in default only",
                 "nomad-events.policy.hcl",
             ],
         },
@@ -363,15 +364,8 @@ async fn a_right_that_is_lost_while_streaming_is_told_and_nothing_is_lost_when_i
     for name in ["deleted", "expired"] {
         file_of(name, &nomad.make_token("nomad-events", None).secret);
     }
-    for (follower, ..) in &mut followers {
-        until_connected(follower, 2).await;
-    }
-    drop(writer);
-    super::wait_until_quiet(&reader, super::CAUGHT_UP);
-    let lines = reader.stop();
     for (follower, name, cause) in &mut followers {
-        assert_same(follower, &lines).await;
-        assert_eq!(follower.gaps().len(), 0, "{name}: {:?}", follower.gaps());
+        until_connected(follower, 2).await;
         // That it ended, and then why it could not be had again: each once.
         let told: Vec<&str> = follower.told().iter().map(|told| told.cause).collect();
         assert!(
@@ -379,6 +373,13 @@ async fn a_right_that_is_lost_while_streaming_is_told_and_nothing_is_lost_when_i
             "{name}: {:?}",
             follower.told()
         );
+    }
+    drop(writer);
+    super::wait_until_quiet(&reader, super::CAUGHT_UP);
+    let lines = reader.stop();
+    for (follower, name, _) in &mut followers {
+        assert_same(follower, &lines).await;
+        assert_eq!(follower.gaps().len(), 0, "{name}: {:?}", follower.gaps());
     }
 }
 

@@ -211,7 +211,23 @@ fn missing_rights(asked: &Asked, facts: &Facts) -> Option<Found> {
             ),
         ));
     }
-    Some((ErrorKind::TokenRights, format!("the token lacks {list}")))
+    // Or it would be told after the next attempt, when the operator thinks that all is done.
+    let narrow = asked.namespace == "*"
+        && facts.in_any_namespace == Some(false)
+        && !readable.is_empty()
+        && missing.iter().all(|check| check.namespace.is_none());
+    let besides = if narrow {
+        format!(
+            "; besides, it has rights in {} only, and others may exist that it does not see",
+            names(&readable)
+        )
+    } else {
+        String::new()
+    };
+    Some((
+        ErrorKind::TokenRights,
+        format!("the token lacks {list}{besides}"),
+    ))
 }
 
 fn is_not_seen(namespace: &str, facts: &Facts) -> bool {

@@ -451,3 +451,25 @@ fn a_status_and_its_text_have_a_kind() {
         assert_eq!(kind_of(status, text), kind, "{status} {text}");
     }
 }
+
+#[test]
+fn a_token_for_one_namespace_without_nodes_is_told_both_at_once() {
+    let checks = vec![
+        check(Right::NodeRead, "", false),
+        check(Right::ReadJob, "default", true),
+    ];
+    let mut facts = checked(&["default"], checks);
+    facts.in_any_namespace = Some(false);
+    let (kind, text) = silent(&asked("*"), &facts);
+    assert_eq!(kind, ErrorKind::TokenRights);
+    assert!(
+        text.contains("(for Node)") && text.contains("rights in default only"),
+        "{text}"
+    );
+    // With a rule for all, or a subscription to one, there is nothing besides.
+    for (namespace, anywhere) in [("*", Some(true)), ("*", None), ("default", None)] {
+        facts.in_any_namespace = anywhere;
+        let (_, text) = silent(&asked(namespace), &facts);
+        assert!(text.ends_with("(for Node)"), "{text}");
+    }
+}

@@ -8,14 +8,14 @@ use anstyle::{AnsiColor, Style};
 use super::args::TestArgs;
 use super::exit::Exit;
 use super::terminal::Terminal;
-use crate::host::config::{Config, ConfigErrors, disk_files, process_env};
+use crate::host::config::{Config, ConfigErrors, Hidden, disk_files, process_env};
 use crate::host::topology::Workbench;
 use crate::host::unit_test::UnitTest;
 
 pub(super) fn run(args: &TestArgs) -> anyhow::Result<Exit> {
     let mut terminal = Terminal::stdout();
     let printed = match prepare(args) {
-        Ok((workbench, tests)) => report(&mut terminal, &workbench, &tests),
+        Ok(prepared) => report(&mut terminal, &prepared),
         Err(errors) => {
             eprintln!("Failed to execute tests:\n{errors}");
             return Ok(Exit::Config);
@@ -29,8 +29,16 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<Exit> {
     }
 }
 
+/// What was read and compiled.
+struct Prepared {
+    workbench: Workbench,
+    tests: Vec<UnitTest>,
+    /// What is not to be seen in messages.
+    hidden: Hidden,
+}
+
 /// Reads the files, as one configuration, and compiles everything.
-fn prepare(args: &TestArgs) -> Result<(Workbench, Vec<UnitTest>), ConfigErrors> {
+fn prepare(args: &TestArgs) -> Result<Prepared, ConfigErrors> {
     let (config, _) = Config::load_all(&args.files(), &process_env, &disk_files)?;
     let workbench = Workbench::build(&config)?;
     let mut tests = Vec::with_capacity(config.tests.len());
@@ -50,18 +58,26 @@ fn prepare(args: &TestArgs) -> Result<(Workbench, Vec<UnitTest>), ConfigErrors> 
         }
     }
     if problems.is_empty() {
-        Ok((workbench, tests))
+        Ok(Prepared {
+            workbench,
+            tests,
+            hidden: config.hidden,
+        })
     } else {
-        Err(ConfigErrors::new(&config.file, problems))
+        Err(ConfigErrors::new(&config.file, problems).hiding(&config.hidden))
     }
 }
 
 /// Runs all tests, and prints what became of them. With an error of the output comes what is known by then.
 fn report(
     terminal: &mut Terminal,
-    workbench: &Workbench,
-    tests: &[UnitTest],
+    prepared: &Prepared,
 ) -> Result<Exit, (Exit, io::Error)> {
+    let Prepared {
+        workbench,
+        tests,
+        hidden,
+    } = prepared;
     let plain = Style::new();
     let mut failures: Vec<(&str, Vec<String>)> = Vec::new();
     let mut printed = terminal.line(&[(plain, "Running tests")]);
@@ -99,7 +115,7 @@ fn report(
             // Writing to a string cannot fail.
             let _ = write!(text, "\n\ntest {name}:\n");
             for failure in failed {
-                let _ = write!(text, "\n{failure}\n");
+                let _ = write!(text, "\n{}\n", hidden.hide(failure));
             }
         }
         printed = printed.and_then(|()| terminal.line(&[(plain, &text)]));

@@ -4,6 +4,7 @@
 //! answers of ordinary endpoints to the same token. Where these do not show it, that is said, and nothing is guessed.
 
 use super::rights::Right;
+use super::said::quoted;
 use crate::error::{Error, ErrorKind};
 
 /// So many names stand in a message; of the others the number.
@@ -305,7 +306,8 @@ fn not_found_out(facts: &Facts) -> Option<String> {
         Answer::Failed(why) => Some(why.clone()),
         // 404 is a workload identity, or a server that is older than the question.
         Answer::Said(status, text) if *status != 404 => Some(format!(
-            "asked for the token, the agent answered {status} {text:?}"
+            "asked for the token, the agent answered {status} {}",
+            quoted(text)
         )),
         _ => None,
     }

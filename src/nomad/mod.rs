@@ -27,6 +27,7 @@ use tokio::sync::Semaphore;
 use crate::error::{Error, ErrorKind};
 use crate::event::RaftIndex;
 use crate::options::{Endpoint, Settings, Token, check_token};
+use crate::shown;
 use crate::tls::Tls;
 use connection::Connection;
 pub(crate) use connection::with_sources;
@@ -94,7 +95,9 @@ impl Client {
                 _connection: connection,
             });
         }
-        Err(self.refused("the event stream", status, body).await)
+        Err(self
+            .refused("the event stream", status, body, &connection)
+            .await)
     }
 
     /// The newest index of the tables behind the subscribed topics: where `start_at = "latest"` begins.
@@ -108,7 +111,9 @@ impl Client {
         for target in tables::targets(&self.settings) {
             let (status, body, connection) = self.get(endpoint, &target.uri).await?;
             if status != StatusCode::OK {
-                let refused = self.refused(target.name, status, body).await;
+                let refused = self
+                    .refused(target.name, status, body, &connection)
+                    .await;
                 // 4xx: there is no such table here, or it is not for us.
                 if target.optional && status.is_client_error() {
                     missing = Some(refused);
@@ -202,7 +207,7 @@ impl Client {
             Token::None => Ok(None),
             Token::Fixed(token) => Ok(Some(token.clone())),
             Token::File(path) => {
-                let shown = path.display().to_string();
+                let shown = shown::path(path).into_owned();
                 let path = path.clone();
                 let text = self
                     .alone(move || read_bounded(&path))
@@ -220,32 +225,33 @@ impl Client {
         }
     }
 
-    async fn refused(&self, what: &str, status: StatusCode, body: Incoming) -> Error {
-        let said = connection::short_text(body, self.settings.connect_timeout).await;
-        self.refusal(what, status.as_u16(), &said).await
+    async fn refused(
+        &self,
+        what: &str,
+        status: StatusCode,
+        body: Incoming,
+        connection: &Connection,
+    ) -> Error {
+        let limit = self.settings.connect_timeout;
+        let said = connection::short_text(body, connection, limit).await;
+        refusal(what, status.as_u16(), &said)
     }
+}
 
-    /// What a status other than 200 means. Nomad's error bodies are short plain text.
-    async fn refusal(&self, what: &str, status: u16, said: &str) -> Error {
-        // From a file it is read again: that is its only place.
-        let token = tokio::time::timeout(self.settings.connect_timeout, self.token())
-            .await
-            .ok()
-            .and_then(Result::ok)
-            .flatten();
-        let shown = if said.is_empty() {
-            String::new()
-        } else {
-            format!(" {}", said::quoted(said, token.as_ref()))
-        };
-        let kind = diagnosis::kind_of(status, said);
-        let advice = match kind {
-            ErrorKind::Tls => "; write the address with https://",
-            _ => "",
-        };
-        let path = what.split('?').next().unwrap_or_default();
-        Error::new(kind, format!("answered {status}{shown} for {path}{advice}"))
-    }
+/// What a status other than 200 means. Nomad's error bodies are short plain text.
+fn refusal(what: &str, status: u16, said: &str) -> Error {
+    let shown = if said.is_empty() {
+        String::new()
+    } else {
+        format!(" {}", said::quoted(said))
+    };
+    let kind = diagnosis::kind_of(status, said);
+    let advice = match kind {
+        ErrorKind::Tls => "; write the address with https://",
+        _ => "",
+    };
+    let path = what.split('?').next().unwrap_or_default();
+    Error::new(kind, format!("answered {status}{shown} for {path}{advice}"))
 }
 
 fn read_bounded(path: &std::path::Path) -> std::io::Result<String> {

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::refusal;
 use super::diagnosis::{Answer, Asked, Broker, Check, Facts, Identity, kind_of};
 use super::request::Query;
 use super::rights::Right;
@@ -316,7 +317,7 @@ impl Client {
     ) -> Result<(Vec<u8>, Option<bool>), Error> {
         match self.read(endpoint, target).await? {
             (Read::Body(body), leader) => Ok((body, leader)),
-            (Read::Refusal(status, text), _) => Err(self.refusal(target, status, &text).await),
+            (Read::Refusal(status, text), _) => Err(refusal(target, status, &text)),
         }
     }
 
@@ -325,7 +326,7 @@ impl Client {
         let leader = connection.leader();
         let limit = self.settings.connect_timeout;
         if status != StatusCode::OK {
-            let text = connection::short_text(body, limit).await;
+            let text = connection::short_text(body, &connection, limit).await;
             return Ok((Read::Refusal(status.as_u16(), text), leader));
         }
         let fail =

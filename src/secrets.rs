@@ -212,12 +212,27 @@ mod tests {
                 "[REDACTED] [REDACTED]",
             ),
             // Five bytes at the end of what was read, and in the middle.
-            ("x-nomad-token", "hunter2-token", "bad hunte", "bad [REDACTED]"),
+            (
+                "x-nomad-token",
+                "hunter2-token",
+                "bad hunte",
+                "bad [REDACTED]",
+            ),
             ("x-nomad-token", "hunter2-token", "bad hunte.", "bad hunte."),
             ("x-nomad-token", "abcd", "xabcdx", "x[REDACTED]x"),
             ("x-nomad-token", "abc", "abc", "abc"),
-            ("x-nomad-token", "hunter2-token", "é hunter2é", "é [REDACTED]é"),
-            ("authorization", "Bearer abc-def-ghi", "Bearer c-def-", "Bearer [REDACTED]"),
+            (
+                "x-nomad-token",
+                "hunter2-token",
+                "é hunter2é",
+                "é [REDACTED]é",
+            ),
+            (
+                "authorization",
+                "Bearer abc-def-ghi",
+                "Bearer c-def-",
+                "Bearer [REDACTED]",
+            ),
             ("authorization", &basic, encoded, "[REDACTED]"),
             (
                 "authorization",
@@ -225,8 +240,18 @@ mod tests {
                 "limit exceeded for user tenant-1",
                 "limit exceeded for user tenant-1",
             ),
-            ("authorization", &basic, "password of-loki wrong", "password [REDACTED] wrong"),
-            ("authorization", &alone, "no user-alone here", "no [REDACTED] here"),
+            (
+                "authorization",
+                &basic,
+                "password of-loki wrong",
+                "password [REDACTED] wrong",
+            ),
+            (
+                "authorization",
+                &alone,
+                "no user-alone here",
+                "no [REDACTED] here",
+            ),
         ] {
             let secrets = of(&[(name, value)]);
             assert_eq!(secrets.mask(text), expected, "{value}");

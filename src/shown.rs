@@ -63,11 +63,7 @@ fn looks_like_a_name(text: &str, longest: usize) -> bool {
 
 fn has_ending(path: &Path) -> bool {
     path.extension().is_some_and(|ending| {
-        ending.len() <= MAX_ENDING
-            && ending
-                .as_encoded_bytes()
-                .iter()
-                .all(u8::is_ascii_lowercase)
+        ending.len() <= MAX_ENDING && ending.as_encoded_bytes().iter().all(u8::is_ascii_lowercase)
     })
 }
 

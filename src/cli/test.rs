@@ -69,10 +69,7 @@ fn prepare(args: &TestArgs) -> Result<Prepared, ConfigErrors> {
 }
 
 /// Runs all tests, and prints what became of them. With an error of the output comes what is known by then.
-fn report(
-    terminal: &mut Terminal,
-    prepared: &Prepared,
-) -> Result<Exit, (Exit, io::Error)> {
+fn report(terminal: &mut Terminal, prepared: &Prepared) -> Result<Exit, (Exit, io::Error)> {
     let Prepared {
         workbench,
         tests,

@@ -28,7 +28,6 @@ const MAX_SAID_BYTES: usize = 256;
 /// Longest head of an answer, about: it is measured before a read, and one read may be as long again.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-
 /// A connection whose answer is being read. Closed when dropped.
 #[derive(Debug)]
 pub(super) struct Connection {

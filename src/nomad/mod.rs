@@ -31,8 +31,8 @@ use crate::shown;
 use crate::tls::Tls;
 use connection::Connection;
 pub(crate) use connection::with_sources;
-pub(crate) use dial::{Dial, Network};
 pub(crate) use diagnosis::diagnose;
+pub(crate) use dial::{Dial, Network};
 pub(crate) use namespaces::{MAX_NAMESPACES, Namespace, NamespaceList};
 pub(crate) use probe::Purpose;
 pub(crate) use rights::concerns_namespaces;
@@ -111,9 +111,7 @@ impl Client {
         for target in tables::targets(&self.settings) {
             let (status, body, connection) = self.get(endpoint, &target.uri).await?;
             if status != StatusCode::OK {
-                let refused = self
-                    .refused(target.name, status, body, &connection)
-                    .await;
+                let refused = self.refused(target.name, status, body, &connection).await;
                 // 4xx: there is no such table here, or it is not for us.
                 if target.optional && status.is_client_error() {
                     missing = Some(refused);

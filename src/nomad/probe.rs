@@ -11,8 +11,8 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::refusal;
 use super::diagnosis::{Answer, Asked, Broker, Check, Facts, Identity, kind_of};
+use super::refusal;
 use super::request::Query;
 use super::rights::Right;
 use super::{Client, connection};

@@ -41,9 +41,7 @@ impl Pending {
 
     /// A batch of this index comes behind the gaps that have no end yet: that is their end.
     pub(super) fn end_gaps(&mut self, index: RaftIndex) {
-        let is_open = |waiting: &Notice| {
-            matches!(&waiting.kind, NoticeKind::Gap(gap) if gap.to.is_none() && gap.from < index)
-        };
+        let is_open = |waiting: &Notice| matches!(&waiting.kind, NoticeKind::Gap(gap) if gap.to.is_none() && gap.from < index);
         while let Some(place) = self.0.iter().position(is_open)
             && let Some(mut notice) = self.0.remove(place)
         {

@@ -278,7 +278,10 @@ fn read_directory(path: &Path) -> Result<Vec<Vec<u8>>, TlsError> {
         if files.len() > MAX_FILES {
             return Err(TlsError::new(
                 "ca_file",
-                format!("{} has more than {MAX_FILES} files", crate::shown::path(path)),
+                format!(
+                    "{} has more than {MAX_FILES} files",
+                    crate::shown::path(path)
+                ),
             ));
         }
     }

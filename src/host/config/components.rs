@@ -343,7 +343,10 @@ impl<'t> Reader<'t, '_> {
             format!("type `{name}`: Vector has it, this program has only {types}; {USE_VECTOR}")
         } else {
             let near = did_you_mean(name, types.split('`').skip(1).step_by(2));
-            format!("unknown type `{}`{near}, expected {types}", shown::name(name))
+            format!(
+                "unknown type `{}`{near}, expected {types}",
+                shown::name(name)
+            )
         };
         self.problem(component.owner(), component.line, message);
     }
@@ -557,7 +560,10 @@ impl<'t> Reader<'t, '_> {
                 )
             } else {
                 let near = did_you_mean(name, TOP.split('`').skip(1).step_by(2));
-                format!("unknown table or option `{}`{near}, expected {TOP}", shown::name(name))
+                format!(
+                    "unknown table or option `{}`{near}, expected {TOP}",
+                    shown::name(name)
+                )
             };
             self.problems
                 .push(Problem::general(message).at(self.document.line(key.span().start)));

@@ -87,7 +87,10 @@ impl<'p> Literals<'p> {
             let debugged = format!("{meant:?}");
             let debugged = debugged.trim_matches('"');
             let lines = written.lines().chain(meant.lines());
-            for part in lines.chain([debugged]).filter(|part| part.len() >= SHORTEST) {
+            for part in lines
+                .chain([debugged])
+                .filter(|part| part.len() >= SHORTEST)
+            {
                 let stars = "*".repeat(part.chars().count());
                 if shown::name(part) == part {
                     // Such a word may stand in the text by itself.
@@ -146,8 +149,14 @@ mod tests {
         for (program, expected) in [
             (r#".a = "secret" + .b"#, r#".a = "******" + .b"#),
             (r#".a = "se\"cret" + .b"#, r#".a = "********" + .b"#),
-            (r#"."@timestamp" = t'2026-01-01T00:00:00Z'"#, r#"."@timestamp" = t'2026-01-01T00:00:00Z'"#),
-            ("x = s'se\"cret'; y = r'sec.*'", "x = s'*********'; y = r'*****'"),
+            (
+                r#"."@timestamp" = t'2026-01-01T00:00:00Z'"#,
+                r#"."@timestamp" = t'2026-01-01T00:00:00Z'"#,
+            ),
+            (
+                "x = s'se\"cret'; y = r'sec.*'",
+                "x = s'*******'; y = r'*****'",
+            ),
             ("keys'secret'", "keys'secret'"),
             (r#"split(.a, ",")"#, r#"split(.a, ",")"#),
             ("a # a \"secret\nb \"open", "a #***********\nb \"****"),

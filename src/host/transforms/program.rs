@@ -158,9 +158,7 @@ impl Compiled {
         Ok(Self {
             program,
             text: source.clone(),
-            warnings: (!warnings.is_empty()).then(|| {
-                render(source, warnings)
-            }),
+            warnings: (!warnings.is_empty()).then(|| render(source, warnings)),
         })
     }
 
@@ -258,7 +256,11 @@ fn render_errors(source: &str, diagnostics: DiagnosticList) -> String {
     let hint = foreign.first().map(|name| {
         format!("\n`{name}` is a function that Vector has and this program does not: {USE_VECTOR}")
     });
-    format!("{}{}", render(source, diagnostics), hint.unwrap_or_default())
+    format!(
+        "{}{}",
+        render(source, diagnostics),
+        hint.unwrap_or_default()
+    )
 }
 
 /// The diagnostics with the lines that they are about, without what stands there between quotes.

@@ -147,7 +147,10 @@ fn misbehave(nomad: &FakeNomad, planted: &mut Planted, token: &str) {
     };
     nomad.append_opaque(10_001, line(10_001, &cut, ""));
     nomad.append_opaque(10_002, format!("<html>{broken}"));
-    nomad.append_opaque(10_003, line(10_003, &long, &"x".repeat(100_000)) + "\"}}}]}");
+    nomad.append_opaque(
+        10_003,
+        line(10_003, &long, &"x".repeat(100_000)) + "\"}}}]}",
+    );
     nomad.script(Script::answer(403, format!("no such token: {token}")));
     nomad.script(Script::answer(500, format!("{}{token}", "x".repeat(240))));
     nomad.script(Script::new().fault(Point::Lines(3), Fault::Text(piece)));
@@ -228,7 +231,9 @@ async fn run_among_quoting_servers(format: &str) {
         .start()
         .await
         .unwrap();
-    nomad.append_batch(&planted_job(&mut planted, 10_000)).unwrap();
+    nomad
+        .append_batch(&planted_job(&mut planted, 10_000))
+        .unwrap();
     misbehave(&nomad, &mut planted, &token);
     nomad.append_batch(&job(10_004, "the-last")).unwrap();
     let options = FakeLokiOptions::default().with_basic_auth("me", &password);
@@ -241,7 +246,10 @@ async fn run_among_quoting_servers(format: &str) {
         LokiFault::WrittenButFailed,
     ]);
     let [server, proxied] = [Mirror::start(NOMADS).await, Mirror::start(NOMADS).await];
-    let [sinks, for_good] = [Mirror::start(SINKS).await, Mirror::start(SINKS_FOR_GOOD).await];
+    let [sinks, for_good] = [
+        Mirror::start(SINKS).await,
+        Mirror::start(SINKS_FOR_GOOD).await,
+    ];
     config(&place, &nomad, [&server, &proxied]);
     command
         .env("NOMAD_EVENTS_LOG", "trace")
@@ -336,7 +344,9 @@ async fn no_secret_leaves_tail() {
             .start()
             .await
             .unwrap();
-        nomad.append_batch(&planted_job(&mut planted, 10_000)).unwrap();
+        nomad
+            .append_batch(&planted_job(&mut planted, 10_000))
+            .unwrap();
         misbehave(&nomad, &mut planted, &token);
         nomad.append_batch(&job(10_004, "the-last")).unwrap();
         let address = nomad.url().replace("://", &format!("://me:{user_info}@"));
@@ -350,7 +360,7 @@ async fn no_secret_leaves_tail() {
             let mut tail = Place::new().start(&mut command);
             let before = server.requests();
             let waited = eventually(PATIENCE, || {
-                tail.output().contains("the-last") || server.requests() > before + 20
+                tail.output().contains("the-last") || server.requests() > before + 8
             });
             assert!(waited.await.is_ok(), "{}", tail.errors());
             assert_eq!(tail.stop().await, 0);

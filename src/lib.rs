@@ -81,6 +81,8 @@ mod nomad;
 pub mod options;
 pub mod payload;
 pub mod position;
+mod secrets;
+mod shown;
 pub mod stream;
 pub mod telemetry;
 #[cfg(feature = "testing")]

@@ -16,6 +16,7 @@ use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
 use crate::event::RaftIndex;
+use crate::shown;
 use crate::tls::{Tls, TlsOptions};
 use endpoint::BasicAuth;
 pub(crate) use endpoint::{Endpoint, Place};
@@ -452,7 +453,7 @@ impl fmt::Display for Settings {
         let token = match &self.token {
             Token::None => "none".to_owned(),
             Token::Fixed(_) => "given".to_owned(),
-            Token::File(path) => format!("in {}", path.display()),
+            Token::File(path) => format!("in {}", shown::path(path)),
         };
         let tls = match &self.tls {
             None => "none".to_owned(),

@@ -15,7 +15,7 @@ use crate::host::unit_test::UnitTest;
 pub(super) fn run(args: &TestArgs) -> anyhow::Result<Exit> {
     let mut terminal = Terminal::stdout();
     let printed = match prepare(args) {
-        Ok((workbench, tests, hidden)) => report(&mut terminal, &workbench, &tests, &hidden),
+        Ok(prepared) => report(&mut terminal, &prepared),
         Err(errors) => {
             eprintln!("Failed to execute tests:\n{errors}");
             return Ok(Exit::Config);
@@ -29,8 +29,16 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<Exit> {
     }
 }
 
-/// Reads the files, as one configuration, and compiles everything. Gives also what is not to be shown.
-fn prepare(args: &TestArgs) -> Result<(Workbench, Vec<UnitTest>, Hidden), ConfigErrors> {
+/// What was read and compiled.
+struct Prepared {
+    workbench: Workbench,
+    tests: Vec<UnitTest>,
+    /// What is not to be seen in messages.
+    hidden: Hidden,
+}
+
+/// Reads the files, as one configuration, and compiles everything.
+fn prepare(args: &TestArgs) -> Result<Prepared, ConfigErrors> {
     let (config, _) = Config::load_all(&args.files(), &process_env, &disk_files)?;
     let workbench = Workbench::build(&config)?;
     let mut tests = Vec::with_capacity(config.tests.len());
@@ -50,19 +58,23 @@ fn prepare(args: &TestArgs) -> Result<(Workbench, Vec<UnitTest>, Hidden), Config
         }
     }
     if problems.is_empty() {
-        Ok((workbench, tests, config.hidden))
+        Ok(Prepared {
+            workbench,
+            tests,
+            hidden: config.hidden,
+        })
     } else {
         Err(ConfigErrors::new(&config.file, problems).hiding(&config.hidden))
     }
 }
 
 /// Runs all tests, and prints what became of them. With an error of the output comes what is known by then.
-fn report(
-    terminal: &mut Terminal,
-    workbench: &Workbench,
-    tests: &[UnitTest],
-    hidden: &Hidden,
-) -> Result<Exit, (Exit, io::Error)> {
+fn report(terminal: &mut Terminal, prepared: &Prepared) -> Result<Exit, (Exit, io::Error)> {
+    let Prepared {
+        workbench,
+        tests,
+        hidden,
+    } = prepared;
     let plain = Style::new();
     let mut failures: Vec<(&str, Vec<String>)> = Vec::new();
     let mut printed = terminal.line(&[(plain, "Running tests")]);

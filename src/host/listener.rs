@@ -123,10 +123,11 @@ where
 /// Reads an address with a port.
 pub(crate) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(deserializer)?;
+    // Not repeated: whoever puts a URL here may have put a password into it.
     text.parse().map_err(|_| {
-        serde::de::Error::custom(format_args!(
-            "{text:?} is no IP address with a port, such as \"127.0.0.1:9598\" or \"[::1]:9598\""
-        ))
+        serde::de::Error::custom(
+            "it is no IP address with a port, such as \"127.0.0.1:9598\" or \"[::1]:9598\"",
+        )
     })
 }
 

@@ -30,23 +30,15 @@ enum Part {
     Field { name: String, path: OwnedTargetPath },
 }
 
-/// A text that is not a template.
+/// A text that is not a template. Quotes nothing of it: a text in the wrong place can be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TemplateError {
     /// What stands between the braces is no path.
-    #[error("invalid field path {path:?} in the template {template:?}")]
-    Path {
-        /// As written.
-        path: String,
-        /// The whole text.
-        template: String,
-    },
+    #[error("not a template: what stands between `{{{{` and `}}}}` is no path of a field")]
+    Path,
     /// A `%` with something behind it that is no time format.
-    #[error("invalid time format in the template {template:?}")]
-    Time {
-        /// The whole text.
-        template: String,
-    },
+    #[error("not a template: there is a `%` that begins no time format")]
+    Time,
 }
 
 /// The event lacks fields that the template asks for.
@@ -75,13 +67,10 @@ impl Template {
         let mut rest = source;
         while let Some((before, inside, after)) = next_reference(rest) {
             if !before.is_empty() {
-                parts.push(literal(before, source)?);
+                parts.push(literal(before)?);
             }
             let name = inside.trim();
-            let path = parse_target_path(name).map_err(|_| TemplateError::Path {
-                path: name.to_owned(),
-                template: source.to_owned(),
-            })?;
+            let path = parse_target_path(name).map_err(|_| TemplateError::Path)?;
             parts.push(Part::Field {
                 name: name.to_owned(),
                 path,
@@ -89,7 +78,7 @@ impl Template {
             rest = after;
         }
         if !rest.is_empty() {
-            parts.push(literal(rest, source)?);
+            parts.push(literal(rest)?);
         }
         Ok(Self {
             source: source.to_owned(),
@@ -210,12 +199,10 @@ fn next_reference(text: &str) -> Option<(&str, &str, &str)> {
     None
 }
 
-fn literal(text: &str, template: &str) -> Result<Part, TemplateError> {
+fn literal(text: &str) -> Result<Part, TemplateError> {
     let items = StrftimeItems::new(text)
         .parse_to_owned()
-        .map_err(|_| TemplateError::Time {
-            template: template.to_owned(),
-        })?;
+        .map_err(|_| TemplateError::Time)?;
     let is_time = items
         .iter()
         .any(|item| matches!(item, Item::Fixed(_) | Item::Numeric(..)));

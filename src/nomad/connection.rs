@@ -8,7 +8,6 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use secrecy::SecretString;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -20,6 +19,7 @@ use super::mend::{Abrupt, Mended};
 use crate::error::{Error, ErrorKind};
 use crate::event::RaftIndex;
 use crate::options::{Endpoint, Place};
+use crate::secrets::Secrets;
 use crate::tls::{self, Tls};
 
 /// How much of an error's text is kept.
@@ -41,8 +41,8 @@ pub(super) struct Connection {
     task: JoinHandle<()>,
     index: Option<RaftIndex>,
     leader: Option<bool>,
-    /// The token that the request had: an answer may quote it.
-    pub(super) sent: Option<SecretString>,
+    /// Of the request.
+    secrets: Secrets,
 }
 
 impl Connection {
@@ -121,6 +121,7 @@ where
         Some(failure) => Error::new(ErrorKind::Tls, explain(failure)),
         None => unanswered(&error),
     };
+    let secrets = Secrets::of_headers(request.headers());
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(MAX_HEAD_BYTES)
         .handshake(TokioIo::new(Mended::new(wire)))
@@ -137,7 +138,7 @@ where
         task,
         index: None,
         leader: None,
-        sent: None,
+        secrets,
     };
 
     let response = sender.send_request(request).await.map_err(failed)?;
@@ -224,8 +225,13 @@ fn redirected(status: StatusCode, headers: &HeaderMap) -> Error {
     )
 }
 
-/// The beginning of an error's body, for people: printable, short, and read within `limit`.
-pub(super) async fn short_text(mut body: Incoming, limit: Duration) -> String {
+/// The beginning of an error's body, for people: printable, short, read within `limit`, and without the secrets of the request
+/// that it answers.
+pub(super) async fn short_text(
+    mut body: Incoming,
+    connection: &Connection,
+    limit: Duration,
+) -> String {
     let mut text = Vec::new();
     let _ = tokio::time::timeout(limit, async {
         while text.len() < MAX_SAID_BYTES {
@@ -241,11 +247,12 @@ pub(super) async fn short_text(mut body: Incoming, limit: Duration) -> String {
     })
     .await;
     text.truncate(MAX_SAID_BYTES);
-    String::from_utf8_lossy(&text)
+    let text: String = String::from_utf8_lossy(&text)
         .trim()
         .chars()
         .filter(|c| !c.is_control())
-        .collect()
+        .collect();
+    connection.secrets.mask(&text)
 }
 
 /// An error and what is behind it, which hyper's own text leaves out.

@@ -28,6 +28,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::error::{Error, ErrorKind};
 use crate::event::RaftIndex;
 use crate::options::{Endpoint, Settings, Token, check_token};
+use crate::shown;
 use crate::tls::Tls;
 pub(crate) use connection::with_sources;
 use connection::{Connection, Within};
@@ -170,10 +171,7 @@ impl Client {
         };
         let request = request::get(endpoint, target, token.as_ref())?;
         let within = Within { deadline, limit };
-        let (status, body, mut connection) =
-            connection::send(&*self.dial, tls.as_ref(), endpoint, request, within).await?;
-        connection.sent = token;
-        Ok((status, body, connection))
+        connection::send(&*self.dial, tls.as_ref(), endpoint, request, within).await
     }
 
     /// TLS with the certificates as they are now: whoever renews them need not restart us.
@@ -211,7 +209,7 @@ impl Client {
             Token::None => Ok(None),
             Token::Fixed(token) => Ok(Some(token.clone())),
             Token::File(path) => {
-                let shown = path.display().to_string();
+                let shown = shown::path(path).into_owned();
                 let path = path.clone();
                 let text = self
                     .alone(move || read_bounded(&path))
@@ -229,10 +227,11 @@ impl Client {
         }
     }
 
-    /// The short text of a refusal, fit for messages: it may quote the request, so the token that was sent is not in it.
+    /// The short text of a refusal, fit for messages: it may quote the request, so what is secret in that is not in it.
     async fn said(&self, body: Incoming, connection: &Connection) -> String {
-        let text = connection::short_text(body, self.settings.connect_timeout).await;
-        said::shown(&text, connection.sent.as_ref())
+        let limit = self.settings.connect_timeout;
+        let text = connection::short_text(body, connection, limit).await;
+        said::shown(&text)
     }
 }
 

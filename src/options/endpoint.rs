@@ -71,10 +71,11 @@ impl Endpoint {
         let tls = match url.scheme() {
             "http" => false,
             "https" => true,
-            other => {
+            // Not repeated either: without a scheme, what stands before the first colon is taken for one, and can be a user.
+            _ => {
                 return fail(format!(
-                    "{other:?} is not a scheme that Nomad has; write it like \"{DEFAULT_ENDPOINT}\", with https:// or \
-                     unix:// where Nomad has it"
+                    "its scheme is none that Nomad has; write it like \"{DEFAULT_ENDPOINT}\", with https:// or unix:// where \
+                     Nomad has it"
                 ));
             }
         };
@@ -82,10 +83,12 @@ impl Endpoint {
             return fail("it names no host".to_owned());
         };
         if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-            return fail(format!(
-                "{} has a path or query; give scheme, host and port only",
-                url.origin().ascii_serialization()
-            ));
+            // A `/`, `?` or `#` in a password makes a host of what stands before it.
+            return fail(
+                "it has a path, a query or a fragment; give scheme, host and port only, and write `/`, `?` and `#` in a \
+                 password as %2F, %3F and %23"
+                    .to_owned(),
+            );
         }
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let auth = (!url.username().is_empty() || url.password().is_some()).then(|| {

@@ -33,7 +33,7 @@ fn what_cannot_work_is_refused_with_the_reason() {
     let cases = [
         (r#"{"endpoints": []}"#, "the list is empty"),
         (r#"{"endpoints": ["127.0.0.1:4646"]}"#, "not an address"),
-        (r#"{"endpoints": ["ftp://host"]}"#, "not a scheme"),
+        (r#"{"endpoints": ["ftp://host"]}"#, "scheme is none"),
         (
             r#"{"endpoints": ["https://host:4646"], "tls": {"ca_file": "/no/such/ca.pem"}}"#,
             "option `tls.ca_file`: /no/such/ca.pem cannot be read",
@@ -54,14 +54,18 @@ fn what_cannot_work_is_refused_with_the_reason() {
         (r#"{"endpoints": ["unix://"]}"#, "absolute path of a socket"),
         (r#"{"endpoints": ["http://host:4646/v1"]}"#, "has a path"),
         (
+            r#"{"endpoints": ["http://pw#me@host:4646"]}"#,
+            "%2F, %3F and %23",
+        ),
+        (
             r#"{"endpoints": ["http://host:4646/?token=s3cret"]}"#,
-            "http://host:4646 has a path or query",
+            "it has a path, a query or a fragment",
         ),
         (
             r#"{"endpoints": ["http://me:pw@host:4646/v1"]}"#,
-            "http://host:4646 has a path or query",
+            "it has a path, a query or a fragment",
         ),
-        (r#"{"endpoints": ["me:pw@host:4646"]}"#, "not a scheme"),
+        (r#"{"endpoints": ["me:pw@host:4646"]}"#, "scheme is none"),
         (r#"{"endpoints": ["http://me:pw@"]}"#, "not an address"),
         (r#"{"topics": []}"#, "the list is empty"),
         (r#"{"topics": ["job"]}"#, "did you mean \"Job\""),

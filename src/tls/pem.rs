@@ -56,7 +56,7 @@ impl<'de> Deserialize<'de> for PemSource {
 impl fmt::Display for PemSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) | Self::Directory(path) => path.display().fmt(f),
+            Self::File(path) | Self::Directory(path) => f.write_str(&crate::shown::path(path)),
             Self::Inline(_) => f.write_str("the text given"),
         }
     }
@@ -278,7 +278,10 @@ fn read_directory(path: &Path) -> Result<Vec<Vec<u8>>, TlsError> {
         if files.len() > MAX_FILES {
             return Err(TlsError::new(
                 "ca_file",
-                format!("{} has more than {MAX_FILES} files", path.display()),
+                format!(
+                    "{} has more than {MAX_FILES} files",
+                    crate::shown::path(path)
+                ),
             ));
         }
     }
@@ -307,7 +310,7 @@ fn unreadable(option: &'static str, path: &Path, error: &io::Error) -> TlsError 
         option,
         format!(
             "{} cannot be read ({error}); give the path of a file that this process may read, or the PEM text itself",
-            path.display()
+            crate::shown::path(path)
         ),
     )
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anstyle::Style;
 
 use crate::cli::terminal::topic_style;
+use crate::payload::mask::{Kind, masked};
 use crate::stream::notice::NOTICE_TOPIC;
 use crate::testing::loki::Entry;
 
@@ -48,7 +49,8 @@ impl Summary {
             lines: entries.len(),
             topics,
             course,
-            loki: loki.map(str::to_owned),
+            // It may hold a password.
+            loki: loki.map(|url| masked(url, Kind::Address).unwrap_or_else(|| url.to_owned())),
         }
     }
 

@@ -19,6 +19,7 @@ use crate::host::sinks::prometheus_exporter;
 use crate::host::transforms::program::ProgramText;
 use crate::host::transforms::remap::{RemapConfig, RemapOptions};
 use crate::options::Options;
+use crate::shown;
 
 /// The types that this program has, for messages.
 pub(super) const SOURCE_TYPES: &str = "`internal_metrics`, `nomad_events`";
@@ -363,7 +364,10 @@ impl<'t> Reader<'t, '_> {
             format!("type `{name}`: Vector has it, this program has only {types}; {USE_VECTOR}")
         } else {
             let near = did_you_mean(name, types.split('`').skip(1).step_by(2));
-            format!("unknown type `{name}`{near}, expected {types}")
+            format!(
+                "unknown type `{}`{near}, expected {types}",
+                shown::name(name)
+            )
         };
         self.problem(component.owner(), component.line, message);
     }
@@ -464,7 +468,7 @@ impl<'t> Reader<'t, '_> {
                         "file",
                         format!(
                             "option `file`: cannot read {}: {error}; a relative path starts from the working directory",
-                            path.display()
+                            shown::path(&path)
                         ),
                     );
                     return None;
@@ -577,7 +581,10 @@ impl<'t> Reader<'t, '_> {
                 )
             } else {
                 let near = did_you_mean(name, TOP.split('`').skip(1).step_by(2));
-                format!("unknown table or option `{name}`{near}, expected {TOP}")
+                format!(
+                    "unknown table or option `{}`{near}, expected {TOP}",
+                    shown::name(name)
+                )
             };
             self.problems
                 .push(Problem::general(message).at(self.document.line(key.span().start)));

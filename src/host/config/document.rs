@@ -1,5 +1,6 @@
 //! A document, and how its tables become structs: every mistake is found, with its line, and no value is repeated.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use serde::Deserialize;
@@ -11,6 +12,7 @@ use super::problem::Problem;
 use super::tree::Tree;
 use super::vector_options;
 use crate::host::USE_VECTOR;
+use crate::shown;
 
 /// Who owns a table: what it is called in messages, and where Vector's own names for it are looked up.
 #[derive(Clone, Copy, Debug)]
@@ -254,18 +256,19 @@ fn explain(owner: Owner<'_>, message: &str, path: &[String]) -> String {
             [table @ .., last] if last == name => table.iter().map(String::as_str).collect(),
             table => table.iter().map(String::as_str).collect(),
         };
-        let full = table
-            .iter()
-            .copied()
-            .chain([name])
-            .collect::<Vec<_>>()
-            .join(".");
-        return if vector_options::option(owner.kind, owner.component_type, &table, name) {
+        let near = did_you_mean(name, expected.split('`').skip(1).step_by(2));
+        let known = vector_options::option(owner.kind, owner.component_type, &table, name);
+        let last = if known || !near.is_empty() {
+            Cow::Borrowed(name)
+        } else {
+            shown::name(name)
+        };
+        let full = joined(table.iter().copied(), &last);
+        return if known {
             format!(
                 "option `{full}`: Vector has it, this program does not; remove it, or {USE_VECTOR}"
             )
         } else if expected.starts_with("expected") {
-            let near = did_you_mean(name, expected.split('`').skip(1).step_by(2));
             format!("unknown option `{full}`{near}, {expected}")
         } else {
             format!("unknown option `{full}`: there are none here")
@@ -273,18 +276,14 @@ fn explain(owner: Owner<'_>, message: &str, path: &[String]) -> String {
     }
     if let Some(rest) = message.strip_prefix("missing field ") {
         let (name, _) = split_quoted(rest);
-        let full = path
-            .iter()
-            .map(String::as_str)
-            .chain([name])
-            .collect::<Vec<_>>()
-            .join(".");
+        let full = joined(path.iter().map(String::as_str), name);
         return format!("option `{full}` is missing");
     }
     let option = if path.is_empty() {
         String::new()
     } else {
-        format!("option `{}`: ", path.join("."))
+        let names: Vec<Cow<'_, str>> = path.iter().map(|name| shown::name(name)).collect();
+        format!("option `{}`: ", names.join("."))
     };
     if let Some(rest) = message.strip_prefix("unknown variant ") {
         let (name, expected) = split_quoted(rest);
@@ -295,6 +294,11 @@ fn explain(owner: Owner<'_>, message: &str, path: &[String]) -> String {
             )
         } else {
             let near = did_you_mean(name, expected.split('`').skip(1).step_by(2));
+            let name = if near.is_empty() {
+                shown::name(name)
+            } else {
+                Cow::Borrowed(name)
+            };
             format!("{option}unknown value `{name}`{near}, {expected}")
         };
     }
@@ -326,6 +330,16 @@ fn explain(owner: Owner<'_>, message: &str, path: &[String]) -> String {
         }
     }
     format!("{option}{message}")
+}
+
+/// The whole name of an option. The keys that lead to it may be the user's own.
+fn joined<'n>(table: impl Iterator<Item = &'n str>, last: &str) -> String {
+    let mut full = String::new();
+    for key in table {
+        full.push_str(&shown::name(key));
+        full.push('.');
+    }
+    full + last
 }
 
 /// Splits `` `name`, rest `` into name and rest.

@@ -12,8 +12,14 @@
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-/// A shorter value is not looked for in messages (bytes): it would be found in ordinary words, and is no secret.
-const MIN_HIDDEN_BYTES: usize = 6;
+/// A shorter value is not looked for in messages (bytes): it is no secret.
+const MIN_HIDDEN_BYTES: usize = 3;
+
+/// A shorter value is looked for as a word of its own only (bytes): it would be found in ordinary words.
+const MIN_PART_BYTES: usize = 6;
+
+/// Values that are no secrets, and are words of messages.
+const NO_SECRETS: [&str; 2] = ["true", "false"];
 
 /// A text with its variables.
 #[derive(Clone, Debug, Default)]
@@ -33,8 +39,16 @@ impl Hidden {
         let mut text = text.to_owned();
         for (name, value) in &self.0 {
             let value = value.expose_secret();
-            if text.contains(value) {
-                text = text.replace(value, &format!("${{{name}}}"));
+            let shown = format!("${{{name}}}");
+            // A message may have it in the form of a text of Rust or JSON.
+            let debugged = format!("{value:?}");
+            let debugged = debugged.trim_matches('"');
+            for value in [value, debugged] {
+                if value.len() >= MIN_PART_BYTES {
+                    text = text.replace(value, &shown);
+                } else {
+                    text = with_word(&text, value, &shown);
+                }
             }
         }
         text
@@ -49,7 +63,7 @@ impl Hidden {
 
     fn add(&mut self, name: &str, value: &str) {
         let known = self.0.iter().any(|(known, _)| known == name);
-        if value.len() < MIN_HIDDEN_BYTES || known {
+        if value.len() < MIN_HIDDEN_BYTES || NO_SECRETS.contains(&value) || known {
             return;
         }
         self.0.push((name.to_owned(), value.into()));
@@ -57,6 +71,24 @@ impl Hidden {
         self.0
             .sort_by_key(|(_, value)| std::cmp::Reverse(value.expose_secret().len()));
     }
+}
+
+/// The text with `shown` in the place of `word`, where that is no part of a longer word.
+fn with_word(text: &str, word: &str, shown: &str) -> String {
+    let is_of_a_word = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let mut result = String::with_capacity(text.len());
+    let mut copied = 0;
+    for (at, _) in text.match_indices(word) {
+        let end = at + word.len();
+        let (before, after) = (&text[..at], &text[end..]);
+        if !before.ends_with(is_of_a_word) && !after.starts_with(is_of_a_word) {
+            result.push_str(&text[copied..at]);
+            result.push_str(shown);
+            copied = end;
+        }
+    }
+    result.push_str(&text[copied..]);
+    result
 }
 
 /// A variable that could not be put in.
@@ -268,8 +300,8 @@ mod tests {
         .unwrap();
         assert_eq!(
             done.hidden
-                .hide("a hunter2 and a hunter2-and-more, 1234, default-text"),
-            "a ${SECRET} and a ${LONG}, 1234, default-text"
+                .hide("a hunter2 and a hunter2-and-more, 1234, 12345, default-text"),
+            "a ${SECRET} and a ${LONG}, ${SHORT}, 12345, default-text"
         );
         assert!(
             !format!("{done:?}")

@@ -640,7 +640,7 @@ fn a_value_of_the_environment_is_never_shown_by_any_form() {
         Err(error) => error.to_string(),
     };
     assert!(
-        error.contains(".a = \"${TOKEN}\"; .b = to_int(.c)"),
+        error.contains(".a = \"**********\"; .b = to_int(.c)"),
         "{error}"
     );
     assert!(!error.contains("top-secret"), "{error}");

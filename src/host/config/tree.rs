@@ -12,6 +12,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::Problem;
+use crate::shown;
 
 /// Tables and lists stand at most this deep in each other; no option stands deeper than ten.
 pub(super) const MAX_DEPTH: usize = 64;
@@ -129,6 +130,12 @@ pub(super) fn at(place: Place, message: impl Into<String>) -> Problem {
         .in_column(place.column)
 }
 
+/// The whole name of an option, as far as its keys look like names.
+fn shown(path: &[&str]) -> String {
+    let names: Vec<Cow<'_, str>> = path.iter().map(|key| shown::name(key)).collect();
+    names.join(".")
+}
+
 fn check_table<'n>(
     entries: &'n [(Key, Node)],
     path: &mut Vec<&'n str>,
@@ -140,7 +147,7 @@ fn check_table<'n>(
         if !seen.insert(&key.text) {
             problems.push(at(
                 key.place,
-                format!("`{}` stands here twice; keep one of them", path.join(".")),
+                format!("`{}` stands here twice; keep one of them", shown(path)),
             ));
         }
         check(node, path, problems);
@@ -154,7 +161,7 @@ fn check<'n>(node: &'n Node, path: &mut Vec<&'n str>, problems: &mut Vec<Problem
             node.place,
             format!(
                 "`{}` is empty (null); give it a value, or leave it out",
-                path.join(".")
+                shown(path)
             ),
         )),
         Value::List(items) => {

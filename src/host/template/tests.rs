@@ -108,15 +108,13 @@ fn missing_fields_are_named_as_written() {
 fn what_does_not_parse_is_refused_with_the_template() {
     for source in ["{{ a..b }}", "{{ }}", "{{{message}}}", "{{ a b }}"] {
         assert!(
-            matches!(Template::parse(source), Err(TemplateError::Path { .. })),
+            matches!(Template::parse(source), Err(TemplateError::Path)),
             "template {source:?}"
         );
     }
     assert_eq!(
         Template::parse("50% {{ a }}").unwrap_err(),
-        TemplateError::Time {
-            template: "50% {{ a }}".to_owned()
-        }
+        TemplateError::Time
     );
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod condition;
 pub(crate) mod filter;
+mod literals;
 pub(crate) mod program;
 pub(crate) mod remap;
 pub(crate) mod route;

@@ -17,6 +17,7 @@ use vrl::diagnostic::{Diagnostic, DiagnosticList, DiagnosticMessage, Formatter, 
 use vrl::path::OwnedTargetPath;
 use vrl::value::Value;
 
+use super::literals::Literals;
 use crate::host::USE_VECTOR;
 
 /// vrl's code for a call of a function that does not exist.
@@ -132,7 +133,7 @@ impl Compiled {
     ///
     /// # Errors
     ///
-    /// The compiler's diagnostics, rendered with the lines they are about.
+    /// The compiler's diagnostics, rendered with the lines they are about but for what stands there between quotes.
     pub(crate) fn new(text: &ProgramText, access: Access) -> Result<Self, String> {
         let source = &text.text;
         let mut config = CompileConfig::default();
@@ -157,12 +158,7 @@ impl Compiled {
         Ok(Self {
             program,
             text: source.clone(),
-            warnings: (!warnings.is_empty()).then(|| {
-                Formatter::new(source, warnings)
-                    .to_string()
-                    .trim()
-                    .to_owned()
-            }),
+            warnings: (!warnings.is_empty()).then(|| render(source, warnings)),
         })
     }
 
@@ -260,6 +256,16 @@ fn render_errors(source: &str, diagnostics: DiagnosticList) -> String {
     let hint = foreign.first().map(|name| {
         format!("\n`{name}` is a function that Vector has and this program does not: {USE_VECTOR}")
     });
-    let rendered = Formatter::new(source, diagnostics).to_string();
-    format!("{}{}", rendered.trim(), hint.unwrap_or_default())
+    format!(
+        "{}{}",
+        render(source, diagnostics),
+        hint.unwrap_or_default()
+    )
+}
+
+/// The diagnostics with the lines that they are about, without what stands there between quotes.
+fn render(source: &str, diagnostics: DiagnosticList) -> String {
+    let literals = Literals::of(source);
+    let rendered = Formatter::new(&literals.starred(), diagnostics).to_string();
+    literals.hide(rendered.trim())
 }

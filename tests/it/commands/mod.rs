@@ -10,6 +10,7 @@ mod metrics;
 mod options;
 mod run;
 mod same_lines;
+mod secrets;
 mod stop;
 mod tail;
 mod test;

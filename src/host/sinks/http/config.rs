@@ -21,6 +21,7 @@ use crate::host::sinks::outbound::{
     split_credentials,
 };
 use crate::host::template::Template;
+use crate::shown;
 use crate::tls::{NameRule, Tls, TlsOptions};
 
 use super::HttpSink;
@@ -121,10 +122,10 @@ pub(crate) enum HttpConfigError {
     )]
     Payload,
     /// As Vector has it.
-    #[error("`request.headers`: {0:?} is no name of a header")]
+    #[error("`request.headers`: {:?} is no name of a header", shown::name(.0))]
     HeaderName(String),
     /// The same for its value, which is not shown.
-    #[error("`request.headers`: the value of {0:?} cannot be sent")]
+    #[error("`request.headers`: the value of {:?} cannot be sent", shown::name(.0))]
     HeaderValue(String),
     /// As Vector has it.
     #[error("`request.headers`: `authorization` and `auth` cannot both be set, remove one of them")]

@@ -20,6 +20,7 @@ use crate::host::sinks::outbound::{
     Word, credentials, split_credentials,
 };
 use crate::host::template::{Template, TemplateError};
+use crate::shown;
 use crate::tls::{NameRule, Tls, TlsOptions};
 
 use super::LokiSink;
@@ -84,7 +85,7 @@ pub(crate) enum LokiConfigError {
     #[error("`labels` must include at least one label")]
     NoLabels,
     /// As Vector has it.
-    #[error("`labels`: invalid label name {0:?}")]
+    #[error("`labels`: invalid label name {:?}", shown::name(.0))]
     LabelName(String),
     /// A name in `labels` or `structured_metadata` is no template.
     #[error(transparent)]

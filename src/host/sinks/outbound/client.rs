@@ -14,6 +14,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::connector::Connector;
+use crate::secrets::Secrets;
 use crate::tls::{self, Tls};
 
 /// An idle connection is closed after this time. Loki closes its side after two minutes by default.
@@ -35,9 +36,6 @@ const AGENT: &str = concat!("nomad-events/", env!("CARGO_PKG_VERSION"));
 
 /// The longest wait that a server can ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
-
-/// Parts of a URI or a header that are shorter are no secrets, and are common words of answers.
-const MIN_SECRET_LENGTH: usize = 6;
 
 /// What the server said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,7 +137,7 @@ impl Transport for HttpTransport {
                 .or_insert(HeaderValue::from_static(value));
         }
         let uri = request.uri().clone();
-        let secrets = Secrets::of(&request, self.secrecy);
+        let secrets = secrets_of(&request, self.secrecy);
         let response = self
             .client
             .request(request)
@@ -160,35 +158,15 @@ impl Transport for HttpTransport {
     }
 }
 
-/// Parts of a request that an answer must not repeat in a log: error pages like to quote the address.
-struct Secrets(Vec<String>);
-
-impl Secrets {
-    fn of<B>(request: &Request<B>, secrecy: UriSecrecy) -> Self {
-        let mut texts = Vec::new();
-        if secrecy == UriSecrecy::Secret
-            && let Some(path) = request.uri().path_and_query()
-        {
-            texts.push(path.as_str());
-        }
-        let sensitive = request
-            .headers()
-            .values()
-            .filter(|value| value.is_sensitive());
-        texts.extend(sensitive.filter_map(|value| value.to_str().ok()));
-        // Words, because a page may quote with other signs in between.
-        let words = texts
-            .iter()
-            .flat_map(|text| text.split(|letter: char| !letter.is_ascii_alphanumeric()))
-            .filter(|word| word.len() >= MIN_SECRET_LENGTH);
-        Self(words.map(str::to_owned).collect())
+/// What of a request an answer must not repeat in a log: error pages like to quote the address and the credentials.
+fn secrets_of<B>(request: &Request<B>, secrecy: UriSecrecy) -> Secrets {
+    let mut secrets = Secrets::of_headers(request.headers());
+    if secrecy == UriSecrecy::Secret
+        && let Some(path) = request.uri().path_and_query()
+    {
+        secrets.add_words(path.as_str());
     }
-
-    fn are_in(&self, body: &[u8]) -> bool {
-        self.0
-            .iter()
-            .any(|word| memchr::memmem::find(body, word.as_bytes()).is_some())
-    }
+    secrets
 }
 
 /// What a server asks for, in whole seconds; a date is not looked at.
@@ -308,7 +286,7 @@ mod tests {
                 .header("x-public", "ordinary")
                 .body(())
                 .unwrap();
-        let secret = Secrets::of(&request, UriSecrecy::Secret);
+        let secret = secrets_of(&request, UriSecrecy::Secret);
         for body in [
             "no such place: /services/T00000/B11111/x0SECRET0x",
             "&#x2F;x0SECRET0x was not found",
@@ -323,7 +301,7 @@ mod tests {
         ] {
             assert!(!secret.are_in(body.as_bytes()), "{body}");
         }
-        let public = Secrets::of(&request, UriSecrecy::Public);
+        let public = secrets_of(&request, UriSecrecy::Public);
         assert!(!public.are_in(b"/services/T00000/B11111/x0SECRET0x"));
         assert!(public.are_in(b"bad token 123456"));
     }

@@ -149,6 +149,18 @@ async fn health_is_asked_only_where_a_uri_says() {
     }
 }
 
+/// They used to wait without a bound while the server was silent.
+#[tokio::test]
+async fn events_that_add_nothing_to_a_body_fill_a_batch_too() {
+    let server = Scripted::default();
+    let options = "encoding.codec = 'text'\nframing.method = 'bytes'\nbatch.max_bytes = 3\n\
+                   batch.timeout_secs = 60\n";
+    let mut sink = Harness::start(scripted(&server, options));
+    sink.send((0..7).map(|_| value(r#"{"message": ""}"#))).await;
+    assert_eq!(sink.finish().await, all(Delivery::Delivered, 7));
+    assert_eq!(requests(&server).len(), 3);
+}
+
 /// A check that gets no answer says so when its time is over, and holds up no event meanwhile.
 #[tokio::test(start_paused = true)]
 async fn a_check_without_an_answer_fails_after_its_timeout() {

@@ -154,7 +154,7 @@ async fn nothing_of_the_environment_is_shown_whatever_is_wrong_with_a_test() {
         let (code, output, errors) = finished(command.current_dir(place.0.path())).await;
         let all = output + &errors;
         assert_eq!(code, 78, "{all}");
-        assert!(all.contains(said) && all.contains("${WORD}"), "{all}");
+        assert!(all.contains(said), "{all}");
         assert!(!all.contains("hunter2"), "{all}");
     }
 }

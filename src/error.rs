@@ -255,3 +255,21 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_word_of_its_own_and_a_remedy_in_one_line() {
+        let mut words: Vec<&str> = ErrorKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), ErrorKind::ALL.len());
+        for kind in ErrorKind::ALL {
+            let remedy = kind.remedy();
+            assert!(remedy.len() > 10 && !remedy.ends_with('.'), "{remedy}");
+            assert!(!remedy.contains("  ") && !remedy.contains('\n'), "{remedy}");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! What the source promises, as predicates: NE-1 to NE-8 of the design, as far as this version keeps them.
 //!
-//! The same claims are looked at in three places. In production, where a look costs nothing, by a [`Watch`]: a claim that does
+//! The same claims are looked at in three places. In production, where a look costs nothing, by a `Watch`: a claim that does
 //! not hold is counted, logged, and a panic in debug builds. In property tests, over what was recorded of random servers and
 //! hosts: a [`History`]. And in the README's table of guarantees. NE-5 and what is saved come with the saved position.
 //!

@@ -30,6 +30,26 @@ impl Default for ApiConfig {
     }
 }
 
+impl ApiConfig {
+    /// Takes in what another file says, as Vector does: one that switches it on is enough, and an address that is not the
+    /// default wins over it.
+    ///
+    /// # Errors
+    ///
+    /// The other address, when there are two.
+    pub(crate) fn merge(&mut self, other: Self) -> Result<(), SocketAddr> {
+        let default = Self::default().address;
+        if other.address != self.address && other.address != default {
+            if self.address != default {
+                return Err(self.address);
+            }
+            self.address = other.address;
+        }
+        self.enabled |= other.enabled;
+        Ok(())
+    }
+}
+
 /// Answers a request. While the process stops it is not well: whoever sends it work should look elsewhere.
 pub(crate) fn respond<B>(request: &Request<B>, stopping: &watch::Receiver<bool>) -> Answer {
     if request.uri().path() != "/health" {

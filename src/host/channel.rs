@@ -7,7 +7,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::buffer::Capacity;
 use super::event::LogEvent;
-use super::metrics::ComponentMetrics;
+use super::metrics::{BufferMetrics, ComponentMetrics};
 use crate::position::Delivery;
 
 /// The sending half. A clone is another sender; the receiver ends when all are gone.
@@ -32,6 +32,8 @@ pub(crate) struct Receiver {
 struct Lot {
     events: Vec<LogEvent>,
     permits: Permits,
+    /// Of the events together, also of those beyond the room.
+    weight: usize,
 }
 
 /// Room in both measures.
@@ -47,6 +49,7 @@ struct Room {
     events: Semaphore,
     bytes: Semaphore,
     panicked: AtomicBool,
+    metrics: BufferMetrics,
 }
 
 /// Why there is no room.
@@ -83,9 +86,12 @@ impl Room {
         }
     }
 
-    fn give_back(&self, permits: Permits) {
-        self.events.add_permits(permits.events as usize);
-        self.bytes.add_permits(permits.bytes as usize);
+    /// Makes the room of a lot free again, and gives its events.
+    fn take_out(&self, lot: Lot) -> Vec<LogEvent> {
+        self.metrics.taken_out(lot.events.len(), lot.weight);
+        self.events.add_permits(lot.permits.events as usize);
+        self.bytes.add_permits(lot.permits.bytes as usize);
+        lot.events
     }
 
     /// Notes what becomes of events that have no receiver any more. After a panic another attempt may succeed; a receiver that
@@ -106,7 +112,7 @@ impl Room {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Closed;
 
-/// Makes a channel whose senders wait while there is no room.
+/// Makes a channel whose senders wait while there is no room, and registers its gauges in the scope in which this is called.
 pub(crate) fn channel(capacity: Capacity) -> (Sender, Receiver) {
     let permits =
         |most: usize| u32::try_from(most.clamp(1, Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
@@ -118,6 +124,7 @@ pub(crate) fn channel(capacity: Capacity) -> (Sender, Receiver) {
         events: Semaphore::new(capacity.events as usize),
         bytes: Semaphore::new(capacity.bytes as usize),
         panicked: AtomicBool::new(false),
+        metrics: BufferMetrics::register(),
     });
     // The queue itself has no bound of its own: every entry holds permits of `room`.
     let (sender, receiver) = mpsc::unbounded_channel();
@@ -157,8 +164,7 @@ impl Sender {
             return self.send_what_fits(events, metrics);
         }
         while !events.is_empty() {
-            let most = usize::try_from(self.capacity.events).unwrap_or(usize::MAX);
-            let rest = events.split_off(events.len().min(most));
+            let rest = events.split_off(self.fitting(&events));
             let permits = self.permits(&events);
             if self.room.wait(permits).await.is_err() {
                 self.room.lose(events.iter().chain(&rest));
@@ -208,16 +214,35 @@ impl Sender {
     }
 
     fn hand_over(&self, events: Vec<LogEvent>, permits: Permits) -> Result<(), Closed> {
-        self.queue.send(Lot { events, permits }).map_err(|unsent| {
-            self.room.lose(&unsent.0.events);
+        let weight = weight(&events);
+        self.room.metrics.put_in(events.len(), weight);
+        let lot = Lot {
+            events,
+            permits,
+            weight,
+        };
+        self.queue.send(lot).map_err(|unsent| {
+            self.room.lose(&self.room.take_out(unsent.0));
             Closed
         })
     }
 
-    fn permits(&self, events: &[LogEvent]) -> Permits {
-        let weight = events
+    /// How many of the first events fit into an empty channel together; at least one.
+    fn fitting(&self, events: &[LogEvent]) -> usize {
+        let bound = |most: u32| usize::try_from(most).unwrap_or(usize::MAX);
+        let mut bytes = 0_usize;
+        let fitting = events
             .iter()
-            .fold(0_usize, |sum, event| sum.saturating_add(event.weight));
+            .take(bound(self.capacity.events))
+            .take_while(|event| {
+                bytes = bytes.saturating_add(event.weight);
+                bytes <= bound(self.capacity.bytes)
+            });
+        fitting.count().max(1)
+    }
+
+    fn permits(&self, events: &[LogEvent]) -> Permits {
+        let weight = weight(events);
         let within =
             |wanted: usize, most: u32| u32::try_from(wanted).unwrap_or(u32::MAX).clamp(1, most);
         Permits {
@@ -230,9 +255,8 @@ impl Sender {
 impl Receiver {
     /// The next events; `None` when all senders are gone and nothing is left. Cancel safe.
     pub(crate) async fn recv(&mut self) -> Option<Vec<LogEvent>> {
-        let Lot { events, permits } = self.queue.recv().await?;
-        self.room.give_back(permits);
-        Some(events)
+        let lot = self.queue.recv().await?;
+        Some(self.room.take_out(lot))
     }
 }
 
@@ -247,9 +271,15 @@ impl Drop for Receiver {
         // What waits here was not delivered, and must not pass for it.
         self.queue.close();
         while let Ok(lot) = self.queue.try_recv() {
-            self.room.lose(&lot.events);
+            self.room.lose(&self.room.take_out(lot));
         }
     }
+}
+
+fn weight(events: &[LogEvent]) -> usize {
+    events
+        .iter()
+        .fold(0, |sum, event| sum.saturating_add(event.weight))
 }
 
 #[cfg(test)]

@@ -42,6 +42,18 @@ const DISCARDED_EVENTS: Metric = telemetry::counter(
     &["intentional"],
     "Events that went no further: on purpose, or because of a failure",
 );
+const BUFFER_SIZE_EVENTS: Metric = telemetry::gauge(
+    "buffer_size_events",
+    "events",
+    &[],
+    "Events that wait in the buffer of a sink",
+);
+const BUFFER_SIZE_BYTES: Metric = telemetry::gauge(
+    "buffer_size_bytes",
+    "bytes",
+    &[],
+    "What these take in memory: ten times their text, as `buffer.max_size` counts it",
+);
 const UPTIME: Metric = telemetry::gauge(
     "uptime_seconds",
     "seconds",
@@ -57,12 +69,14 @@ const BUILD_INFO: Metric = telemetry::gauge(
 
 /// The metrics of the host, those that Vector has too, in the order in which the documentation has them.
 #[cfg(test)]
-pub(crate) const METRICS: [Metric; 7] = [
+pub(crate) const METRICS: [Metric; 9] = [
     telemetry::COMPONENT_RECEIVED_BYTES,
     RECEIVED_EVENTS,
     SENT_EVENTS,
     DISCARDED_EVENTS,
     telemetry::COMPONENT_ERRORS,
+    BUFFER_SIZE_EVENTS,
+    BUFFER_SIZE_BYTES,
     UPTIME,
     BUILD_INFO,
 ];
@@ -84,6 +98,35 @@ pub(crate) fn sent_events(output: Option<&str>) -> Counter {
 /// Counts events that the sink in whose scope this is called has delivered.
 pub(crate) fn delivered_events() -> Counter {
     SENT_EVENTS.counter(&[])
+}
+
+/// The gauges of the buffer in front of a sink.
+#[derive(Debug)]
+pub(crate) struct BufferMetrics {
+    events: Gauge,
+    bytes: Gauge,
+}
+
+impl BufferMetrics {
+    /// Registers them in the scope of the sink in which this is called.
+    pub(crate) fn register() -> Self {
+        Self {
+            events: BUFFER_SIZE_EVENTS.gauge(&[]),
+            bytes: BUFFER_SIZE_BYTES.gauge(&[]),
+        }
+    }
+
+    /// Events have come into the buffer.
+    pub(crate) fn put_in(&self, events: usize, bytes: usize) {
+        self.events.increment(events as f64);
+        self.bytes.increment(bytes as f64);
+    }
+
+    /// Events have left the buffer, to the sink or for good.
+    pub(crate) fn taken_out(&self, events: usize, bytes: usize) {
+        self.events.decrement(events as f64);
+        self.bytes.decrement(bytes as f64);
+    }
 }
 
 /// The gauges of the process.

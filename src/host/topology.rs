@@ -25,8 +25,8 @@ use vrl::value::Value;
 use super::buffer::{BufferConfig, WhenFull};
 use super::channel::{self, Receiver, Sender};
 use super::config::{
-    Config, ConfigErrors, NOTICES, OutputId, Problem, SourceNode, UNMATCHED, component_name,
-    source_ports,
+    Config, ConfigErrors, Hidden, NOTICES, OutputId, Problem, SourceNode, UNMATCHED,
+    component_name, source_ports,
 };
 use super::metrics::registry::Registry;
 use super::metrics::{ComponentMetrics, received_events, sent_events};
@@ -51,6 +51,7 @@ pub(crate) struct Topology {
     sinks: Vec<BuiltSink>,
     observation: Observation,
     file: String,
+    hidden: Hidden,
 }
 
 struct BuiltSink {
@@ -169,9 +170,16 @@ impl Topology {
                 sinks,
                 observation,
                 file: config.file,
+                hidden: config.hidden,
             }),
             _ => Err(ConfigErrors::new(config.file, problems).hiding(&config.hidden)),
         }
+    }
+
+    /// All metrics of the run.
+    #[cfg(test)]
+    pub(crate) fn registry(&self) -> Registry {
+        self.observation.registry.clone()
     }
 
     /// Puts another sink in the place of the one of that id, with its inputs.
@@ -188,7 +196,7 @@ impl Topology {
     /// Every address that cannot be listened on, with a remedy.
     pub(crate) async fn listen(&mut self) -> Result<(), ConfigErrors> {
         let listening = self.observation.listen().await;
-        listening.map_err(|problems| ConfigErrors::new(&self.file, problems))
+        listening.map_err(|problems| ConfigErrors::new(&self.file, problems).hiding(&self.hidden))
     }
 
     /// Runs until `stop` ends, or until there is nothing left to do, then delivers what is in hand within the largest stop

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use tracing_subscriber::fmt::MakeWriter;
@@ -82,37 +81,6 @@ impl MakeWriter<'_> for Log {
     }
 }
 
-/// Collects what metrics are called, with their labels.
-#[derive(Default)]
-struct Names(Mutex<String>);
-
-impl Names {
-    fn note(&self, key: &Key) {
-        *self.0.lock().unwrap() += &format!("{key:?}\n");
-    }
-}
-
-impl Recorder for Names {
-    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-
-    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        self.note(key);
-        Counter::noop()
-    }
-
-    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
-        self.note(key);
-        Gauge::noop()
-    }
-
-    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
-        self.note(key);
-        Histogram::noop()
-    }
-}
-
 /// Everything that a run has let out.
 struct Outcome {
     pushed: String,
@@ -120,7 +88,7 @@ struct Outcome {
     metrics: String,
 }
 
-async fn run(cases: &[Case], token: &str) -> String {
+async fn run(cases: &[Case], token: &str) -> (String, String) {
     let nomad = FakeNomad::builder()
         .version(Version::V1_11_1)
         .buffer_size(10_000)
@@ -179,6 +147,7 @@ async fn run(cases: &[Case], token: &str) -> String {
     let (config, warnings) = Config::load(Path::new("t.toml"), &env, &text).unwrap();
     assert!(!format!("{config:?}{warnings:?}").contains(token));
     let topology = Topology::build(config).unwrap();
+    let registry = topology.registry();
     let arrived = || {
         let entries = loki.distinct();
         let of_events = entries
@@ -194,30 +163,32 @@ async fn run(cases: &[Case], token: &str) -> String {
     };
     let summary = topology.run(done).await;
     assert_eq!(summary.ended, Ended::Stopped);
-    format!("{:?}", loki.entries())
+    let metrics = registry
+        .samples()
+        .into_iter()
+        .map(|sample| format!("{sample:?}\n"));
+    (format!("{:?}", loki.entries()), metrics.collect())
 }
 
 fn outcome(cases: &[Case], token: &str) -> Outcome {
     let log = Log::default();
-    let names = Names::default();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
         .with_ansi(false)
         .with_writer(log.clone())
         .finish();
-    // All tasks run on this thread, so that its subscriber and its recorder see all of them.
+    // All tasks run on this thread, so that its subscriber sees all of them.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    let pushed = metrics::with_local_recorder(&names, || {
-        tracing::subscriber::with_default(subscriber, || runtime.block_on(run(cases, token)))
-    });
+    let (pushed, metrics) =
+        tracing::subscriber::with_default(subscriber, || runtime.block_on(run(cases, token)));
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     Outcome {
         pushed,
         log,
-        metrics: names.0.into_inner().unwrap(),
+        metrics,
     }
 }
 

@@ -28,6 +28,13 @@ const MAX_SAID_BYTES: usize = 256;
 /// Longest head of an answer, about: it is measured before a read, and one read may be as long again.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
+/// Until when a connection and its answer's head have to be there, and the limit to tell if they are not.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Within {
+    pub(super) deadline: Instant,
+    pub(super) limit: Duration,
+}
+
 /// A connection whose answer is being read. Closed when dropped.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -56,7 +63,7 @@ impl Drop for Connection {
     }
 }
 
-/// Connects, sends the request, and waits for the head of the answer, all within `limit`.
+/// Connects, sends the request, and waits for the head of the answer, all within that time.
 ///
 /// An answer of 200 is known not to be compressed, and not to be a page for people.
 pub(super) async fn send(
@@ -64,9 +71,9 @@ pub(super) async fn send(
     tls: Option<&Tls>,
     endpoint: &Endpoint,
     request: Request<Empty<Bytes>>,
-    limit: Duration,
+    within: Within,
 ) -> Result<(StatusCode, Incoming, Connection), Error> {
-    let deadline = Instant::now() + limit;
+    let Within { deadline, limit } = within;
     let late = |what: &str| {
         let secs = limit.as_secs();
         Error::new(ErrorKind::ConnectTimeout, format!("{what} within {secs} s"))

@@ -4,7 +4,6 @@
 //! answers of ordinary endpoints to the same token. Where these do not show it, that is said, and nothing is guessed.
 
 use super::rights::Right;
-use super::said::quoted;
 use crate::error::{Error, ErrorKind};
 
 /// So many names stand in a message; of the others the number.
@@ -156,7 +155,7 @@ fn identity(asked: &Asked, facts: &Facts) -> Option<Found> {
         Answer::Denied if asked.has_token => {
             Some(unknown_token("wrong, deleted, or of another cluster"))
         }
-        Answer::Denied | Answer::Said(401, _) => Some((
+        Answer::Denied | Answer::Said(401, _) if !asked.has_token => Some((
             ErrorKind::NoToken,
             "requests need a token, and none is set".to_owned(),
         )),
@@ -212,7 +211,23 @@ fn missing_rights(asked: &Asked, facts: &Facts) -> Option<Found> {
             ),
         ));
     }
-    Some((ErrorKind::TokenRights, format!("the token lacks {list}")))
+    // Or it would be told after the next attempt, when the operator thinks that all is done.
+    let narrow = asked.namespace == "*"
+        && facts.in_any_namespace == Some(false)
+        && !readable.is_empty()
+        && missing.iter().all(|check| check.namespace.is_none());
+    let besides = if narrow {
+        format!(
+            "; besides, it has rights in {} only, and others may exist that it does not see",
+            names(&readable)
+        )
+    } else {
+        String::new()
+    };
+    Some((
+        ErrorKind::TokenRights,
+        format!("the token lacks {list}{besides}"),
+    ))
 }
 
 fn is_not_seen(namespace: &str, facts: &Facts) -> bool {
@@ -278,7 +293,15 @@ fn server(asked: &Asked, facts: &Facts) -> Option<Found> {
     if facts.leader == Some(false) {
         return Some(no_leader());
     }
-    if let (Some(region), Answer::Denied | Answer::Said(..)) = (&asked.region, &facts.at_home) {
+    let unknown_at_home = match &facts.at_home {
+        Answer::Denied => true,
+        // Of a workload identity; but an agent that is in trouble, or a proxy's word, tells nothing of the token.
+        Answer::Said(500, text) => kind_of(500, text) == ErrorKind::Status,
+        _ => false,
+    };
+    if let Some(region) = &asked.region
+        && unknown_at_home
+    {
         return Some((
             ErrorKind::TokenUnknown,
             format!(
@@ -306,8 +329,7 @@ fn not_found_out(facts: &Facts) -> Option<String> {
         Answer::Failed(why) => Some(why.clone()),
         // 404 is a workload identity, or a server that is older than the question.
         Answer::Said(status, text) if *status != 404 => Some(format!(
-            "asked for the token, the agent answered {status} {}",
-            quoted(text)
+            "asked for the token, the agent answered {status} {text:?}"
         )),
         _ => None,
     }

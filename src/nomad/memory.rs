@@ -40,7 +40,7 @@ pub(crate) type Request = String;
 
 type Script = Box<dyn Fn(usize, &Request) -> Vec<Act> + Send + Sync>;
 
-/// Answers connections by a script, which is given the number of the connection and its request.
+/// Answers connections by a script, which is given a request, and how many of its path have come before.
 pub(crate) struct Memory {
     script: Script,
     requests: Mutex<Vec<Request>>,
@@ -63,10 +63,16 @@ impl Memory {
 
     fn answer(&self, request: Request) -> VecDeque<Act> {
         let mut requests = self.requests.lock().unwrap();
-        let acts = (self.script)(requests.len(), &request);
+        let path = path_of(&request);
+        let before = requests.iter().filter(|request| path_of(request) == path);
+        let acts = (self.script)(before.count(), &request);
         requests.push(request);
         acts.into()
     }
+}
+
+fn path_of(request: &Request) -> &str {
+    request.split(['?', '\r']).next().unwrap_or_default()
 }
 
 impl fmt::Debug for Memory {

@@ -23,14 +23,15 @@ use http::StatusCode;
 use hyper::body::Incoming;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
 
 use crate::error::{Error, ErrorKind};
 use crate::event::RaftIndex;
 use crate::options::{Endpoint, Settings, Token, check_token};
 use crate::shown;
 use crate::tls::Tls;
-use connection::Connection;
 pub(crate) use connection::with_sources;
+use connection::{Connection, Within};
 pub(crate) use diagnosis::diagnose;
 pub(crate) use dial::{Dial, Network};
 pub(crate) use namespaces::{MAX_NAMESPACES, Namespace, NamespaceList};
@@ -47,8 +48,8 @@ pub(crate) struct Client {
     dial: Arc<dyn Dial>,
     /// As the certificates were at the last connect.
     tls: Option<Arc<Mutex<Tls>>>,
-    /// Held by whoever reads the token file or certificates: a file system that does not answer keeps one thread waiting, not one for each
-    /// attempt.
+    /// Held by whoever reads the token file or certificates: a file system that does not answer keeps one thread waiting,
+    /// not one for each attempt.
     reading: Arc<Semaphore>,
 }
 
@@ -95,9 +96,8 @@ impl Client {
                 _connection: connection,
             });
         }
-        Err(self
-            .refused("the event stream", status, body, &connection)
-            .await)
+        let said = self.said(body, &connection).await;
+        Err(refusal("the event stream", status.as_u16(), &said))
     }
 
     /// The newest index of the tables behind the subscribed topics: where `start_at = "latest"` begins.
@@ -111,7 +111,8 @@ impl Client {
         for target in tables::targets(&self.settings) {
             let (status, body, connection) = self.get(endpoint, &target.uri).await?;
             if status != StatusCode::OK {
-                let refused = self.refused(target.name, status, body, &connection).await;
+                let said = self.said(body, &connection).await;
+                let refused = refusal(target.name, status.as_u16(), &said);
                 // 4xx: there is no such table here, or it is not for us.
                 if target.optional && status.is_client_error() {
                     missing = Some(refused);
@@ -150,15 +151,17 @@ impl Client {
         let Some(endpoint) = self.endpoint(endpoint) else {
             return Err(Error::new(ErrorKind::Connect, "there is no such address"));
         };
+        // One limit for all of it, files included: what hangs at one address must not keep us from the next.
         let limit = self.settings.connect_timeout;
+        let deadline = Instant::now() + limit;
         let secs = limit.as_secs();
         let late = |kind, what: &str| Error::new(kind, format!("{what} within {secs} s"));
-        let token = tokio::time::timeout(limit, self.token())
+        let token = timeout_at(deadline, self.token())
             .await
             .unwrap_or_else(|_| Err(late(ErrorKind::TokenFile, "not read")))?;
         let tls = match &self.tls {
             Some(tls) if endpoint.is_tls() => {
-                let read = tokio::time::timeout(limit, self.certificates(tls));
+                let read = timeout_at(deadline, self.certificates(tls));
                 Some(
                     read.await
                         .unwrap_or_else(|_| Err(late(ErrorKind::Tls, "certificates not read")))?,
@@ -167,7 +170,8 @@ impl Client {
             _ => None,
         };
         let request = request::get(endpoint, target, token.as_ref())?;
-        connection::send(&*self.dial, tls.as_ref(), endpoint, request, limit).await
+        let within = Within { deadline, limit };
+        connection::send(&*self.dial, tls.as_ref(), endpoint, request, within).await
     }
 
     /// TLS with the certificates as they are now: whoever renews them need not restart us.
@@ -223,16 +227,11 @@ impl Client {
         }
     }
 
-    async fn refused(
-        &self,
-        what: &str,
-        status: StatusCode,
-        body: Incoming,
-        connection: &Connection,
-    ) -> Error {
+    /// The short text of a refusal, fit for messages: it may quote the request, so what is secret in that is not in it.
+    async fn said(&self, body: Incoming, connection: &Connection) -> String {
         let limit = self.settings.connect_timeout;
-        let said = connection::short_text(body, connection, limit).await;
-        refusal(what, status.as_u16(), &said)
+        let text = connection::short_text(body, connection, limit).await;
+        said::shown(&text)
     }
 }
 
@@ -241,7 +240,7 @@ fn refusal(what: &str, status: u16, said: &str) -> Error {
     let shown = if said.is_empty() {
         String::new()
     } else {
-        format!(" {}", said::quoted(said))
+        format!(" {said:?}")
     };
     let kind = diagnosis::kind_of(status, said);
     let advice = match kind {
@@ -255,8 +254,14 @@ fn refusal(what: &str, status: u16, said: &str) -> Error {
 fn read_bounded(path: &std::path::Path) -> std::io::Result<String> {
     use std::io::Read;
     let mut text = String::new();
-    std::fs::File::open(path)?
-        .take(MAX_TOKEN_FILE_BYTES)
+    let read = std::fs::File::open(path)?
+        .take(MAX_TOKEN_FILE_BYTES + 1)
         .read_to_string(&mut text)?;
+    // A piece of a token would look like a wrong one.
+    if read as u64 > MAX_TOKEN_FILE_BYTES {
+        return Err(std::io::Error::other(format!(
+            "it is longer than {MAX_TOKEN_FILE_BYTES} bytes"
+        )));
+    }
     Ok(text)
 }

@@ -11,11 +11,10 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::Client;
 use super::diagnosis::{Answer, Asked, Broker, Check, Facts, Identity, kind_of};
-use super::refusal;
 use super::request::Query;
 use super::rights::Right;
-use super::{Client, connection};
 use crate::error::{Error, ErrorKind};
 use crate::options::Token;
 
@@ -317,7 +316,7 @@ impl Client {
     ) -> Result<(Vec<u8>, Option<bool>), Error> {
         match self.read(endpoint, target).await? {
             (Read::Body(body), leader) => Ok((body, leader)),
-            (Read::Refusal(status, text), _) => Err(refusal(target, status, &text)),
+            (Read::Refusal(status, text), _) => Err(super::refusal(target, status, &text)),
         }
     }
 
@@ -326,7 +325,7 @@ impl Client {
         let leader = connection.leader();
         let limit = self.settings.connect_timeout;
         if status != StatusCode::OK {
-            let text = connection::short_text(body, &connection, limit).await;
+            let text = self.said(body, &connection).await;
             return Ok((Read::Refusal(status.as_u16(), text), leader));
         }
         let fail =

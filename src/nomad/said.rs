@@ -27,11 +27,15 @@ pub(crate) fn last_words(text: &str) -> Option<&'static str> {
     LAST_WORDS.into_iter().find(|words| text.contains(words))
 }
 
-/// The text of a refusal, in quotes, without what addresses carry of credentials. The secrets of the request are gone from it
-/// already.
-pub(super) fn quoted(text: &str) -> String {
-    let shown = masked(text, Kind::Message);
-    format!("{:?}", shown.as_deref().unwrap_or(text))
+/// How a stream goes on behind a refusal: Nomad refuses a parameter that it cannot read, and then follows it all the same.
+const STREAM: [&str; 4] = ["HTTP/0.0 ", "{}", "{\"Index\"", "{\"Events\""];
+
+/// The text of a refusal, without events that follow it and without what addresses carry of credentials. The secrets of
+/// the request are gone from it already.
+pub(super) fn shown(text: &str) -> String {
+    let end = STREAM.iter().filter_map(|start| text.find(start)).min();
+    let text = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
+    masked(text, Kind::Message).unwrap_or_else(|| text.to_owned())
 }
 
 #[cfg(test)]
@@ -60,13 +64,28 @@ mod tests {
     #[test]
     fn a_refusal_is_quoted_without_what_addresses_carry() {
         for (text, expected) in [
-            ("Permission denied", r#""Permission denied""#),
+            ("Permission denied", "Permission denied"),
             (
                 "proxy http://u:hunter2@h?token=hunter2 is \"down\"",
-                r#""proxy http://[REDACTED]@h?[REDACTED] is \"down\"""#,
+                "proxy http://[REDACTED]@h?[REDACTED] is \"down\"",
             ),
         ] {
-            assert_eq!(quoted(text), expected);
+            assert_eq!(shown(text), expected);
         }
+        assert_eq!(shown("no"), "no");
+        assert_eq!(shown(r#"{"error": "no"}"#), r#"{"error": "no"}"#);
+    }
+
+    #[test]
+    fn events_behind_a_refusal_are_not_quoted() {
+        for text in [
+            r#"Invalid wait time{}{"Index":3,"Events":[{"Key":"hunter2"}]}"#,
+            r#"Invalid wait time{"Index":3,"Events":[{"Key":"hunter2"}]}"#,
+            r#"Invalid wait time{"Events":[{"Key":"hunter2"}],"Index":3}"#,
+            r#"Invalid wait timeHTTP/0.0 200 OK{"Key":"hunter2"}"#,
+        ] {
+            assert_eq!(shown(text), "Invalid wait time");
+        }
+        assert_eq!(shown(r#"{"Index":3,"Events":[]}"#), "");
     }
 }

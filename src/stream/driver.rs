@@ -32,6 +32,9 @@ mod outcomes;
 /// A connection on which no line was completed for this long is dead, however many bytes come.
 const LINE_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// A subscription waits so long for the list of namespaces at most; one that is slower is read beside the stream.
+const LIST_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// How often the gauge of the silence is set: as often as Vector reads it by default.
 const SILENCE_EVERY: Duration = Duration::from_secs(1);
 
@@ -139,7 +142,10 @@ impl<A: Agents> Driver<A> {
         // Read before the subscription begins: what is listed later, and not here, it does not cover.
         if self.follows_all_namespaces() {
             let agents = Arc::clone(&self.agents);
-            let list = async move { agents.namespaces(endpoint).await };
+            let list = async move {
+                let list = tokio::time::timeout(LIST_TIMEOUT, agents.namespaces(endpoint)).await;
+                list.unwrap_or_else(|_| Err(Error::new(ErrorKind::List, "no list in time")))
+            };
             match self.meanwhile(list).await {
                 Ok(list) => {
                     self.listed(endpoint, list);

@@ -177,6 +177,8 @@ impl Machine {
         match input {
             Input::Begin => vec![self.connect(Duration::ZERO)],
             Input::Accepted => {
+                // From here on a list is younger than the subscription.
+                self.covered.begin(self.mark.index());
                 self.state = State::Opening {
                     first_line_by: now + FIRST_LINE_TIMEOUT,
                 };
@@ -244,7 +246,6 @@ impl Machine {
             return Vec::new();
         }
         let resumed_at = self.mark.index();
-        self.covered.begin(resumed_at);
         self.batch_seen = false;
         self.state = match self.mark {
             Mark::Nothing => {
@@ -371,7 +372,12 @@ impl Machine {
 
     /// The list of namespaces: what is new is covered by the next subscription, so that follows at once.
     fn listed(&mut self, now: Duration, list: Vec<Namespace>) -> Vec<Output> {
-        let new = self.covered.take(list);
+        let between = matches!(self.state, State::Idle | State::Connecting);
+        let new = if between {
+            self.covered.take(list)
+        } else {
+            self.covered.compare_open(list)
+        };
         if new.is_empty() {
             return Vec::new();
         }
@@ -386,7 +392,7 @@ impl Machine {
                 .filter_map(|namespace| namespaces::gap(namespace, read));
             outputs.extend(gaps.map(Output::Gap));
         }
-        if !matches!(self.state, State::Idle | State::Connecting) {
+        if !between {
             self.leave(now, &mut outputs);
             outputs.push(self.connect(Duration::ZERO));
         }

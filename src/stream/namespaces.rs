@@ -4,7 +4,7 @@
 //! delivered until the next one, without a word. So the list of namespaces is compared with the one that was read before the
 //! subscription began.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use super::notice::Gap;
 use crate::event::RaftIndex;
@@ -16,21 +16,37 @@ pub(crate) const NAMESPACE_ADDED: &str = "namespace_added";
 /// What is known to be covered.
 #[derive(Debug, Default)]
 pub(super) struct Covered {
-    /// Names of the last list, and of events since; `None` before any list.
-    names: Option<HashSet<String>>,
-    /// The first index of the latest stream. A namespace that is younger can have been made after it began.
-    first: Option<RaftIndex>,
+    /// Of the last list, of the lists of this subscription, and of events since; `None` before any list. With the latest index
+    /// at which one was made, where a list told it.
+    names: Option<HashMap<String, Option<RaftIndex>>>,
+    began: Began,
+}
+
+/// Where the first stream began, for as long as there is no list: a namespace that is younger can have been made afterwards.
+/// Later streams begin where it stopped, and what it passed over is passed over.
+#[derive(Debug, Default)]
+enum Began {
+    #[default]
+    Not,
+    /// It was asked for from here on.
+    Asked(RaftIndex),
+    /// This was its first line.
+    Line(RaftIndex),
 }
 
 impl Covered {
-    /// Notes that a stream begins at this index.
+    /// Notes that a subscription is open from this index on.
     pub(super) fn begin(&mut self, resumed_at: RaftIndex) {
-        self.first = Some(resumed_at);
+        if let Began::Not = self.began {
+            self.began = Began::Asked(resumed_at);
+        }
     }
 
     /// Notes the first line of a stream.
     pub(super) fn first_line(&mut self, index: RaftIndex) {
-        self.first = Some(index);
+        if !matches!(self.began, Began::Line(_)) {
+            self.began = Began::Line(index);
+        }
     }
 
     /// Notes a namespace of which an event came. Up to 1.9.5 new ones come by themselves.
@@ -38,27 +54,61 @@ impl Covered {
         if let Some(names) = &mut self.names
             && !namespace.is_empty()
             && names.len() < MAX_NAMESPACES
-            && !names.contains(namespace)
+            && !names.contains_key(namespace)
         {
-            names.insert(namespace.to_owned());
+            names.insert(namespace.to_owned(), None);
         }
     }
 
-    /// Takes a list, and gives what of it the stream may not cover. The next one covers it.
+    /// Takes the list before a subscription, and gives what of it the one before did not cover.
     pub(super) fn take(&mut self, list: Vec<Namespace>) -> Vec<Namespace> {
-        let before = self.names.replace(
-            list.iter()
-                .map(|namespace| namespace.name.clone())
-                .collect(),
-        );
-        let mut new = list;
-        new.retain(|namespace| match (&before, self.first) {
-            (Some(names), _) => !names.contains(&namespace.name),
-            // Without an older list: what was not there when the stream began.
-            (None, Some(first)) => namespace.create_index > first,
-            (None, None) => false,
-        });
+        let (new, names) = self.compare(list);
+        self.names = Some(names);
         new
+    }
+
+    /// Takes a list while a subscription is open, and gives what of it that one may not cover. The next one covers it.
+    ///
+    /// What is missing stays covered: an agent asks one server and then another, of which one may lag, and a namespace that is
+    /// listed, not listed and listed again would each time be taken for a new one.
+    pub(super) fn compare_open(&mut self, list: Vec<Namespace>) -> Vec<Namespace> {
+        let (new, names) = self.compare(list);
+        match &mut self.names {
+            // Those that were deleted meanwhile are forgotten with the next subscription, or when they become too many.
+            Some(known) if known.len() <= MAX_NAMESPACES => known.extend(names),
+            known => *known = Some(names),
+        }
+        new
+    }
+
+    /// What is new in a list, and its names.
+    fn compare(
+        &self,
+        list: Vec<Namespace>,
+    ) -> (Vec<Namespace>, HashMap<String, Option<RaftIndex>>) {
+        let mut names = HashMap::with_capacity(list.len());
+        let mut new = Vec::new();
+        for namespace in list {
+            let Namespace { name, create_index } = &namespace;
+            let known = self.names.as_ref().map(|known| known.get(name));
+            let made = match known {
+                Some(Some(made)) => (*made).max(Some(*create_index)),
+                _ => Some(*create_index),
+            };
+            names.insert(name.clone(), made);
+            let is_new = match (known, &self.began) {
+                (Some(None), _) => true,
+                // Deleted and made again.
+                (Some(Some(Some(made))), _) => create_index > made,
+                (Some(Some(None)), _) | (None, Began::Not) => false,
+                // Without an older list: what was not there when the first stream began.
+                (None, Began::Asked(index) | Began::Line(index)) => create_index > index,
+            };
+            if is_new {
+                new.push(namespace);
+            }
+        }
+        (new, names)
     }
 }
 
@@ -104,6 +154,36 @@ mod tests {
         assert_eq!(
             taken(&mut covered, &[("default", 20), ("a", 9)]),
             ["default"]
+        );
+        assert!(taken(&mut covered, &[("default", 20)]).is_empty());
+    }
+
+    #[test]
+    fn a_namespace_that_a_lagging_server_does_not_list_is_not_new_afterwards() {
+        let mut covered = Covered::default();
+        taken(&mut covered, &[("default", 1), ("a", 9)]);
+        let open = |covered: &mut Covered, rows: &[(&str, u64)]| covered.compare_open(list(rows));
+        assert!(open(&mut covered, &[("default", 1)]).is_empty());
+        assert!(open(&mut covered, &[("default", 1), ("a", 9)]).is_empty());
+        assert_eq!(open(&mut covered, &[("a", 12)]), list(&[("a", 12)]));
+        // The older one, of a server that lags.
+        assert!(open(&mut covered, &[("a", 9)]).is_empty());
+        assert!(open(&mut covered, &[("a", 12)]).is_empty());
+        // A subscription at a server that does not know it yet does not cover it.
+        assert!(taken(&mut covered, &[("default", 1)]).is_empty());
+        assert_eq!(open(&mut covered, &[("a", 12)]), list(&[("a", 12)]));
+    }
+
+    #[test]
+    fn what_a_stream_without_a_list_passed_over_is_found_after_the_next_one_began() {
+        let mut covered = Covered::default();
+        covered.begin(RaftIndex(0));
+        covered.first_line(RaftIndex(10));
+        covered.begin(RaftIndex(100));
+        covered.first_line(RaftIndex(101));
+        assert_eq!(
+            taken(&mut covered, &[("default", 1), ("a", 50), ("b", 120)]),
+            ["a", "b"]
         );
     }
 

@@ -2,6 +2,7 @@
 
 mod answers;
 mod ends;
+mod quotes;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,9 @@
 //! Against a real Nomad and a real Loki. Needs Go, and minutes the first time.
 
+mod acl;
 mod cluster;
+mod compare;
+mod tls;
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -51,7 +54,7 @@ impl Stage {
         let loki = LokiServer::start();
         println!("Loki is ready after {:?}", started.elapsed());
         scenario::prepare(&nomad);
-        let reader = Reader::start(nomad.address(), &TOPICS, "*");
+        let reader = Reader::start(nomad.api().clone(), &TOPICS, "*");
         wait_until_quiet(&reader, CAUGHT_UP);
         Self {
             nomad,
@@ -167,13 +170,14 @@ fn assert_nothing_left(nomad: NomadServer, loki: LokiServer) {
     assert_eq!(left_by_loki, [], "left by Loki");
 }
 
-/// Our own binary, with the recommended configuration.
+/// Our own binary, with the recommended configuration and the rights that the shipped policy gives.
 fn start_nomad_events(stage: &Stage) -> Process {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nomad-events"));
     without_cluster(&mut command)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["run", "--config", "config/vector.toml"])
         .env("NOMAD_ADDR", format!("http://{}", stage.nomad.address()))
+        .env("NOMAD_TOKEN", stage.nomad.shipped_token().secret)
         .env("LOKI_ADDR", format!("http://{}", stage.loki.address()));
     Process::start("nomad-events", folder("nomad-events"), &mut command)
 }

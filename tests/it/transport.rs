@@ -247,7 +247,7 @@ async fn a_socket_of_the_file_system_is_followed_with_a_token() {
     follower.until_notices("Disconnected", 1).await;
     let told = follower.notice("Disconnected");
     assert!(
-        told.contains("answered 403 Forbidden") && told.contains("to a request without a token"),
+        told.contains("no_token") && told.contains("set `token`, `token_file` or NOMAD_TOKEN"),
         "{told}"
     );
     assert!(told.contains(&format!("endpoint: {address:?}")), "{told}");

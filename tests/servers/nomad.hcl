@@ -1,4 +1,9 @@
 # A development agent for the tests: server and client in one process. Ports come from a file of their own, made at start.
+acl {
+  enabled = true
+  # A minute by default, which no test wants to wait.
+  token_min_expiration_ttl = "1s"
+}
 server {
   # Far above the default of 100 lines, so that a reader that subscribes late still gets the whole history.
   event_buffer_size = 20000

@@ -3,11 +3,10 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use vrl::value::Value;
-
 use super::*;
 use crate::event::BatchId;
 use crate::host::event::{Answer, Finalizer};
+use crate::host::metrics::registry::{Registry, Value};
 
 #[derive(Clone, Debug, Default)]
 struct Answers(Arc<Mutex<Vec<Delivery>>>);
@@ -21,8 +20,8 @@ impl Answer for Answers {
 impl Answers {
     fn events(&self, weight: usize) -> Vec<LogEvent> {
         vec![LogEvent {
-            value: Value::Null,
-            metadata: Value::Null,
+            value: vrl::value::Value::Null,
+            metadata: vrl::value::Value::Null,
             finalizer: Finalizer::new(self.clone(), BatchId(1)),
             weight,
         }]
@@ -86,8 +85,8 @@ async fn what_a_panicking_receiver_leaves_behind_is_errored() {
 fn numbered(numbers: std::ops::Range<i64>, weight: usize) -> Vec<LogEvent> {
     numbers
         .map(|number| LogEvent {
-            value: Value::Integer(number),
-            metadata: Value::Null,
+            value: vrl::value::Value::Integer(number),
+            metadata: vrl::value::Value::Null,
             finalizer: Finalizer::none(),
             weight,
         })
@@ -114,6 +113,51 @@ async fn room_is_counted_in_events_too_and_long_lots_come_in_parts() {
         assert_eq!(received(&mut receiver).await, expected);
     }
     assert_eq!(sending.await.unwrap(), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lot_heavier_than_the_channel_comes_in_parts_that_fit() {
+    let (sender, mut receiver) = channel(Capacity::of_bytes(100));
+    let mut events = numbered(0..5, 40);
+    events.extend(numbered(5..6, 1000));
+    events.extend(numbered(6..8, 0));
+    let sending = tokio::spawn(async move { sender.send(events).await });
+    for expected in [vec![0, 1], vec![2, 3], vec![4], vec![5], vec![6, 7]] {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(receiver.queue.len(), 1, "no more than fits is ever there");
+        assert_eq!(received(&mut receiver).await, expected);
+    }
+    assert_eq!(sending.await.unwrap(), Ok(()));
+}
+
+#[tokio::test]
+async fn gauges_say_what_waits_whatever_becomes_of_it() {
+    let registry = Registry::default();
+    let scope = registry.component("sink", "out", "blackhole");
+    let waits = || {
+        let mut found = registry.samples();
+        found.retain(|sample| sample.name.starts_with("buffer_size_"));
+        let values: Vec<Value> = found.into_iter().map(|sample| sample.value).collect();
+        values
+    };
+    let gauges = |bytes: f64, events: f64| [Value::Gauge(bytes), Value::Gauge(events)];
+    let (sender, mut receiver) = scope.within(|| channel(Capacity::of_bytes(100)));
+    assert_eq!(waits(), gauges(0.0, 0.0));
+    sender.send(numbered(0..2, 10)).await.unwrap();
+    sender.send(numbered(2..3, 30)).await.unwrap();
+    assert_eq!(waits(), gauges(50.0, 3.0));
+    receiver.recv().await.unwrap();
+    assert_eq!(waits(), gauges(30.0, 1.0));
+    drop(receiver);
+    assert_eq!(waits(), gauges(0.0, 0.0));
+    assert_eq!(sender.send(numbered(3..4, 1)).await, Err(Closed));
+    assert_eq!(waits(), gauges(0.0, 0.0));
+
+    let (sender, mut receiver) = scope.within(|| channel(Capacity::of_bytes(100)));
+    sender.send(numbered(0..1, 1000)).await.unwrap();
+    assert_eq!(waits(), gauges(1000.0, 1.0));
+    receiver.recv().await.unwrap();
+    assert_eq!(waits(), gauges(0.0, 0.0));
 }
 
 fn dropping(capacity: Capacity) -> (Sender, Receiver, Arc<ComponentMetrics>) {

@@ -155,17 +155,38 @@ impl<'t> Reader<'t, '_> {
             id: "",
             component_type: "",
         };
+        let line = |key: &str| {
+            let found = root.entries.get_key_value(key);
+            found.map(|(key, _)| self.document.line(key.span().start))
+        };
+        let (acknowledgements_line, api_line) = (line("acknowledgements"), line("api"));
         match self.document.take(global, root, "acknowledgements") {
             Ok(found) => {
                 let found: Acknowledgements = found.unwrap_or_default();
-                let first = self.global_acknowledgements.0;
-                self.global_acknowledgements = Acknowledgements(first.or(found.0));
+                match (self.global_acknowledgements.0, found.0) {
+                    (Some(other), Some(enabled)) if other != enabled => {
+                        let message = format!(
+                            "option `acknowledgements.enabled`: another file has {other}; keep one of them"
+                        );
+                        self.problems
+                            .push(Problem::general(message).at(acknowledgements_line));
+                    }
+                    (first, found) => {
+                        self.global_acknowledgements = Acknowledgements(first.or(found));
+                    }
+                }
             }
             Err(problem) => self.problems.push(problem),
         }
         match self.document.take(global, root, "api") {
             Ok(None) => {}
-            Ok(Some(found)) => self.observability.api = found,
+            Ok(Some(found)) => {
+                if let Err(other) = self.observability.api.merge(found) {
+                    let message =
+                        format!("option `api.address`: another file has {other}; keep one of them");
+                    self.problems.push(Problem::general(message).at(api_line));
+                }
+            }
             Err(problem) => self.problems.push(problem),
         }
     }

@@ -90,7 +90,7 @@ impl Observability {
             .api
             .enabled
             .then_some(("`api`".to_owned(), None, self.api.address));
-        let listeners: Vec<(String, Option<(&str, usize)>, SocketAddr)> = self
+        let listeners: Vec<Listener<'_>> = self
             .exporters
             .iter()
             .map(|node| {
@@ -153,6 +153,9 @@ impl Observability {
         warnings
     }
 }
+
+/// A name, the file and line where it stands, and an address.
+type Listener<'c> = (String, Option<(&'c str, usize)>, SocketAddr);
 
 /// Whether two cannot listen at the same time: the same port, and the same address or all of them.
 fn clash(a: SocketAddr, b: SocketAddr) -> bool {

@@ -162,7 +162,7 @@ impl Config {
     }
 
     /// Loads files that make one configuration together, as Vector does it: each can name the components of the others, an id
-    /// stands in one of them only, and of an option at the top the first file's value counts.
+    /// stands in one of them only, and what stands at the top of several must not contradict itself.
     ///
     /// `env` is asked for variables in the text and for Nomad's own (`NOMAD_ADDR`, ...); `files` reads the files themselves
     /// and the programs that they name.

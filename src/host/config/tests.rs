@@ -461,7 +461,7 @@ fn places_are_found_in_every_form() {
                 "{name}:{}: sink \"loki\": unknown option `endpiont` (did you mean `endpoint`?), expected one of `endpoint`, \
                  `path`, `encoding`, `labels`, `remove_label_fields`, `structured_metadata`, `remove_structured_metadata_fields`, \
                  `remove_timestamp`, `compression`, `out_of_order_action`, `auth`, `batch`, `request`, `healthcheck`, `tenant_id`, \
-                 `tls`, `proxy`, `buffer`\n\
+                 `tls`, `proxy`\n\
                  {name}:{line}: sink \"loki\": option `batch.timeout_secs`: expected a number, found a boolean",
                 if name == "a.json" {
                     12
@@ -473,24 +473,58 @@ fn places_are_found_in_every_form() {
     }
 }
 
+fn load_files(files: &[(&str, &str)]) -> Result<(Config, Warnings), String> {
+    let paths: Vec<ConfigPath> = files
+        .iter()
+        .map(|(name, _)| ConfigPath {
+            path: PathBuf::from(name),
+            format: None,
+        })
+        .collect();
+    let read = |path: &Path| -> io::Result<String> {
+        let found = files.iter().find(|(name, _)| path == Path::new(name));
+        found
+            .map(|(_, text)| (*text).to_owned())
+            .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    };
+    Config::load_all(&paths, &|_| None, &read).map_err(|errors| errors.to_string())
+}
+
+/// The last file's `api` used to replace what the others said.
+#[test]
+fn what_several_files_say_of_the_api_is_taken_together() {
+    let base = "[sources.nomad]\ntype = \"nomad_events\"\n\
+                [sinks.out]\ntype = \"blackhole\"\ninputs = [\"nomad\"]\n";
+    let on = format!("api.enabled = true\n{base}");
+    for (other, expected) in [
+        ("", "127.0.0.1:8686"),
+        ("api.enabled = false", "127.0.0.1:8686"),
+        ("api.address = \"127.0.0.1:9000\"", "127.0.0.1:9000"),
+    ] {
+        for (first, second) in [(on.as_str(), other), (other, &on)] {
+            let (config, _) = load_files(&[("a.toml", first), ("b.toml", second)]).unwrap();
+            let api = config.observability.api;
+            assert!(api.enabled, "{other}");
+            assert_eq!(api.address.to_string(), expected);
+        }
+    }
+    let error = load_files(&[
+        (
+            "a.toml",
+            &format!("api.address = \"127.0.0.1:9000\"\n{base}"),
+        ),
+        ("b.toml", "\napi.address = \"127.0.0.1:9001\"\n"),
+    ])
+    .unwrap_err();
+    assert_eq!(
+        error,
+        "b.toml:2: option `api.address`: another file has 127.0.0.1:9000; keep one of them"
+    );
+}
+
 #[test]
 fn several_files_are_one_configuration() {
-    let load = |files: &[(&str, &str)]| {
-        let paths: Vec<ConfigPath> = files
-            .iter()
-            .map(|(name, _)| ConfigPath {
-                path: PathBuf::from(name),
-                format: None,
-            })
-            .collect();
-        let read = |path: &Path| -> io::Result<String> {
-            let found = files.iter().find(|(name, _)| path == Path::new(name));
-            found
-                .map(|(_, text)| (*text).to_owned())
-                .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
-        };
-        Config::load_all(&paths, &|_| None, &read).map_err(|errors| errors.to_string())
-    };
+    let load = load_files;
     let source = "[sources.nomad]\ntype = \"nomad_events\"\n";
     let sink = "sinks: {out: {type: blackhole, inputs: [nomad]}}";
     let (config, _) = load(&[("s.yaml", sink), ("a.toml", source)]).unwrap();
@@ -499,11 +533,18 @@ fn several_files_are_one_configuration() {
     assert!(!config.sinks[0].acknowledgements);
     // The same file twice is read once.
     assert!(load(&[("a.toml", source), ("s.yaml", sink), ("a.toml", source)]).is_ok());
-    // What stands at the top of one holds for the components of the other; the first name wins.
-    let off = "acknowledgements.enabled = false";
+    // What stands at the top of one holds for the components of the other.
     let on = format!("acknowledgements.enabled = true\n{source}");
-    let (config, _) = load(&[("a.toml", &on), ("s.yaml", sink), ("z.toml", off)]).unwrap();
+    let again = "acknowledgements = true";
+    let (config, _) = load(&[("a.toml", &on), ("s.yaml", sink), ("z.toml", again)]).unwrap();
     assert!(config.sinks[0].acknowledgements);
+    // The first one used to win, where Vector refuses.
+    let off = "\nacknowledgements.enabled = false";
+    let error = load(&[("a.toml", &on), ("s.yaml", sink), ("z.toml", off)]).unwrap_err();
+    assert_eq!(
+        error,
+        "z.toml:2: option `acknowledgements.enabled`: another file has true; keep one of them"
+    );
 
     let error = load(&[("a.toml", source), ("b.toml", source), ("s.yaml", sink)]).unwrap_err();
     assert_eq!(

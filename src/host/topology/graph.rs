@@ -220,7 +220,7 @@ impl Graph {
         match &node.step {
             Step::Remap(remap) => {
                 let output = &node.outputs[0];
-                match remap.apply(runtime, event) {
+                match remap.apply(runtime, event, counted) {
                     Remapped::Dropped => {}
                     // The second output, which such a `remap` has.
                     Remapped::Rerouted(event) => {
@@ -242,7 +242,7 @@ impl Graph {
                 }
             }
             Step::Filter(filter) => {
-                if filter.passes(runtime, &event) {
+                if filter.passes(runtime, &event, counted) {
                     let output = &node.outputs[0];
                     count(&output.sent, 1);
                     self.push(runtime, event, &output.consumers, counted, arrive);
@@ -251,7 +251,7 @@ impl Graph {
             Step::Route(route) => {
                 // All conditions first, since the last consumer of the last output may move the event.
                 let mut matched: Vec<Consumer> = Vec::new();
-                route.matches(runtime, &event, |output| {
+                route.matches(runtime, &event, counted, |output| {
                     let output = &node.outputs[output];
                     count(&output.sent, 1);
                     matched.extend_from_slice(&output.consumers);

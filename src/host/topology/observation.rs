@@ -41,6 +41,7 @@ struct Source {
 
 struct Exporter {
     id: String,
+    file: String,
     line: usize,
     address: std::net::SocketAddr,
     sink: PrometheusExporter,
@@ -60,13 +61,17 @@ impl Observation {
             match PrometheusExporter::new(&node.id, &node.config, &registry) {
                 Ok(sink) => exporters.push(Exporter {
                     id: node.id.clone(),
+                    file: node.file.clone(),
                     line: node.line,
                     address: node.config.address,
                     sink,
                     listener: None,
                 }),
-                Err(message) => problems
-                    .push(Problem::of(component_name("sink", &node.id), message).at(node.line)),
+                Err(message) => problems.push(
+                    Problem::of(component_name("sink", &node.id), message)
+                        .at(node.line)
+                        .in_file(&node.file),
+                ),
             }
         }
         if !problems.is_empty() {
@@ -121,7 +126,8 @@ impl Observation {
                         component_name("sink", &exporter.id),
                         format!("option `address`: {message}"),
                     )
-                    .at(exporter.line),
+                    .at(exporter.line)
+                    .in_file(&exporter.file),
                 ),
             }
         }

@@ -55,7 +55,7 @@ impl Workbench {
             .collect();
         // Nobody looks at what tests count.
         let graph = Graph::build(&tapped, &Registry::default())
-            .map_err(|problems| ConfigErrors::new(&config.file, problems))?;
+            .map_err(|problems| ConfigErrors::new(&config.file, problems).hiding(&config.hidden))?;
         Ok(Self {
             graph,
             transforms: config

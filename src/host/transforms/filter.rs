@@ -52,10 +52,11 @@ impl Filter {
         &self.metrics
     }
 
-    /// Whether the event goes on; what does not is counted.
-    pub(crate) fn passes(&self, runtime: &mut Runtime, event: &LogEvent) -> bool {
-        let passes = self.condition.check(runtime, event, &self.metrics);
-        if !passes {
+    /// Whether the event goes on; what does not is counted, unless it is done again and was `counted` the first time.
+    pub(crate) fn passes(&self, runtime: &mut Runtime, event: &LogEvent, counted: bool) -> bool {
+        let metrics = counted.then_some(&self.metrics);
+        let passes = self.condition.check(runtime, event, metrics);
+        if !passes && counted {
             self.metrics.add_discarded();
         }
         passes

@@ -123,8 +123,13 @@ impl Remap {
         &self.metrics
     }
 
-    /// Runs the program on an event.
-    pub(crate) fn apply(&self, runtime: &mut Runtime, mut event: LogEvent) -> Remapped {
+    /// Runs the program on an event. `counted` is false for one that is done again: what it counts was counted the first time.
+    pub(crate) fn apply(
+        &self,
+        runtime: &mut Runtime,
+        mut event: LogEvent,
+        counted: bool,
+    ) -> Remapped {
         let original = self
             .keep_original
             .then(|| (event.value.clone(), event.metadata.clone()));
@@ -145,7 +150,7 @@ impl Remap {
         // A rerouted event is not lost, and says itself what happened to it.
         let rerouted = drop && self.reroute_dropped;
         match &stopped {
-            _ if rerouted => {}
+            _ if rerouted || !counted => {}
             Stopped::Aborted(_) if drop => self.metrics.add_discarded(),
             Stopped::Aborted(_) => {}
             Stopped::Failed(failure, _) => self.metrics.program_failed(failure, drop),

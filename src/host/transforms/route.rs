@@ -74,16 +74,19 @@ impl Route {
         &self.metrics
     }
 
-    /// Calls `matched` with the number of every output that the event goes to.
+    /// Calls `matched` with the number of every output that the event goes to. `counted` is false for an event that is done
+    /// again: conditions that fail on it were counted the first time.
     pub(crate) fn matches(
         &self,
         runtime: &mut Runtime,
         event: &LogEvent,
+        counted: bool,
         mut matched: impl FnMut(usize),
     ) {
+        let metrics = counted.then_some(&self.metrics);
         let mut any = false;
         for (output, condition) in self.routes.iter().enumerate() {
-            if condition.check(runtime, event, &self.metrics) {
+            if condition.check(runtime, event, metrics) {
                 any = true;
                 matched(output);
             }

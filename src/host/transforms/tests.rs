@@ -49,7 +49,7 @@ fn remap(source: &str, drop_on_error: bool, drop_on_abort: bool) -> Remap {
 
 /// The events that come out, as JSON.
 fn apply(remap: &Remap, input: &str) -> Vec<String> {
-    match remap.apply(&mut Runtime::default(), event(input)) {
+    match remap.apply(&mut Runtime::default(), event(input), true) {
         Remapped::Dropped => Vec::new(),
         Remapped::One(event) | Remapped::Rerouted(event) => vec![json(&event.value)],
         Remapped::Many(events) => events.iter().map(|event| json(&event.value)).collect(),
@@ -141,7 +141,7 @@ fn failed_and_aborted_programs_pass_the_original_or_drop_it() {
     }
     // Metadata is put back as well.
     let remap = remap("%x = 1\n.c = int!(.a)", false, true);
-    let Remapped::One(event) = remap.apply(&mut Runtime::default(), event("{}")) else {
+    let Remapped::One(event) = remap.apply(&mut Runtime::default(), event("{}"), true) else {
         panic!("passed on");
     };
     assert_eq!(json(&event.metadata), "{}");
@@ -153,7 +153,7 @@ fn events_of_an_array_share_answer_metadata_and_weight() {
     let remap = remap("%x = 1\n. = [{}, {}]", false, true);
     let mut input = event("{}");
     input.finalizer = Finalizer::new(answers.clone(), BatchId(7));
-    let Remapped::Many(events) = remap.apply(&mut Runtime::default(), input) else {
+    let Remapped::Many(events) = remap.apply(&mut Runtime::default(), input, true) else {
         panic!("two events");
     };
     assert!(
@@ -183,7 +183,7 @@ fn a_dropped_event_counts_as_delivered() {
     ] {
         let mut input = event("{}");
         input.finalizer = Finalizer::new(answers.clone(), BatchId(id));
-        drop(remap.apply(&mut Runtime::default(), input));
+        drop(remap.apply(&mut Runtime::default(), input, true));
     }
     assert_eq!(
         *answers.0.lock().unwrap(),
@@ -331,7 +331,7 @@ fn conditions_ask_without_changing() {
         let filter = filter(source);
         let input = event(r#"{"a":1,"b":{"c":"x"}}"#);
         assert_eq!(
-            filter.passes(&mut Runtime::default(), &input),
+            filter.passes(&mut Runtime::default(), &input, true),
             expected,
             "for {source}"
         );
@@ -373,7 +373,7 @@ fn route_finds_every_output_whose_condition_is_met() {
     };
     let matches = |route: &Route, input: &str| {
         let mut outputs = Vec::new();
-        route.matches(&mut Runtime::default(), &event(input), |output| {
+        route.matches(&mut Runtime::default(), &event(input), true, |output| {
             outputs.push(output);
         });
         outputs

@@ -343,6 +343,40 @@ fn what_was_not_found_out_is_not_guessed() {
 }
 
 #[test]
+fn a_proxy_that_wants_a_password_is_not_put_down_to_a_token_that_is_not_set() {
+    let facts = Facts {
+        identity: Answer::Said(401, "who are you?".to_owned()),
+        ..Facts::default()
+    };
+    let (kind, message) = diagnosed(&asked("*"), &facts, ErrorKind::Denied);
+    assert_eq!(kind, ErrorKind::Denied, "{message}");
+    assert!(
+        message.contains("answered 401 \"who are you?\"") && !message.contains("none is set"),
+        "{message}"
+    );
+}
+
+#[test]
+fn trouble_at_home_is_not_put_down_to_the_token() {
+    let abroad = Asked {
+        region: Some("eu".to_owned()),
+        ..asked("*")
+    };
+    for (status, text) in [
+        (502, "bad gateway"),
+        (429, "too many"),
+        (500, "No cluster leader"),
+    ] {
+        let facts = Facts {
+            at_home: Answer::Said(status, text.to_owned()),
+            ..checked(&["default"], vec![check(Right::ReadJob, "default", true)])
+        };
+        let (kind, message) = silent(&abroad, &facts);
+        assert_ne!(kind, ErrorKind::TokenUnknown, "{message}");
+    }
+}
+
+#[test]
 fn what_was_found_before_time_ran_out_counts() {
     let facts = Facts {
         cut_short: true,
@@ -415,5 +449,27 @@ fn a_status_and_its_text_have_a_kind() {
         (302, "", ErrorKind::Status),
     ] {
         assert_eq!(kind_of(status, text), kind, "{status} {text}");
+    }
+}
+
+#[test]
+fn a_token_for_one_namespace_without_nodes_is_told_both_at_once() {
+    let checks = vec![
+        check(Right::NodeRead, "", false),
+        check(Right::ReadJob, "default", true),
+    ];
+    let mut facts = checked(&["default"], checks);
+    facts.in_any_namespace = Some(false);
+    let (kind, text) = silent(&asked("*"), &facts);
+    assert_eq!(kind, ErrorKind::TokenRights);
+    assert!(
+        text.contains("(for Node)") && text.contains("rights in default only"),
+        "{text}"
+    );
+    // With a rule for all, or a subscription to one, there is nothing besides.
+    for (namespace, anywhere) in [("*", Some(true)), ("*", None), ("default", None)] {
+        facts.in_any_namespace = anywhere;
+        let (_, text) = silent(&asked(namespace), &facts);
+        assert!(text.ends_with("(for Node)"), "{text}");
     }
 }

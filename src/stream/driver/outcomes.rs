@@ -24,6 +24,7 @@ impl<A: Agents> Driver<A> {
         if error.is_refusal() {
             match self.inquiry.begin(&self.agents, endpoint, purpose, &error) {
                 Began::Asking => return,
+                Began::Known(reason) => return self.tell(endpoint, reason, 1),
                 Began::Busy => {
                     let name = self.agents.name(endpoint);
                     self.outbox.telemetry.disconnected(&name, &error, 1, false);
@@ -84,9 +85,11 @@ impl<A: Agents> Driver<A> {
         said.missing = missing;
     }
 
-    /// The list cannot be read, and a stream is open.
+    /// The list cannot be read, and a stream is open. A subscription to one namespace needs no list.
     pub(super) fn not_listed(&mut self, error: &Error) {
-        if self.said_of_namespaces.not_listed != Some(error.kind()) {
+        if self.settings.namespace == "*"
+            && self.said_of_namespaces.not_listed != Some(error.kind())
+        {
             self.said_of_namespaces.not_listed = Some(error.kind());
             self.outbox.telemetry.namespaces_not_listed(error);
         }

@@ -23,6 +23,9 @@ struct Region {
     namespaces: Mutex<Vec<&'static str>>,
     /// How long an inquiry takes.
     inquiry: Duration,
+    inquiries: Mutex<Vec<Duration>>,
+    /// How long a list takes.
+    listing: Duration,
     begin: Option<Instant>,
 }
 
@@ -73,6 +76,7 @@ impl Agents for Arc<Region> {
 
     async fn namespaces(&self, _: usize) -> Result<NamespaceList, Error> {
         lock(&self.listed).push(self.now());
+        tokio::time::sleep(self.listing).await;
         let names = lock(&self.namespaces).clone();
         Ok(NamespaceList {
             namespaces: names
@@ -87,6 +91,7 @@ impl Agents for Arc<Region> {
     }
 
     async fn explain(&self, _: usize, _: Purpose, _: Error) -> Error {
+        lock(&self.inquiries).push(self.now());
         tokio::time::sleep(self.inquiry).await;
         Error::found_out(ErrorKind::TokenExpired, "found out")
     }
@@ -236,6 +241,40 @@ async fn an_inquiry_delays_no_retry_and_counts_each_refusal() {
     assert_eq!(lab.outbox.status(Instant::now()).disconnects, 4);
     lab.run(secs(20)).await;
     assert_eq!(lab.said.len(), 3, "{:?}", lab.said);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_lasts_is_not_asked_about_at_every_retry() {
+    let region = Region {
+        inquiry: secs(4),
+        ..Region::default()
+    };
+    let refused = (0..2000).map(|_| Err(ErrorKind::Denied)).collect();
+    let mut lab = Lab::start(r#"{"backoff_max_secs": 1}"#, region, refused);
+    lab.run(secs(400)).await;
+    let inquiries = lock(&lab.region.inquiries).clone();
+    assert!((9..=11).contains(&inquiries.len()), "{inquiries:?}");
+    // Each of hundreds of refusals counts under the reason that is known, which is told once.
+    let disconnects = lab.outbox.status(Instant::now()).disconnects;
+    assert!(disconnects > 400, "{disconnects}");
+    lab.said_at("address 0 token_expired");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_of_namespaces_that_takes_long_does_not_hold_up_the_stream() {
+    let region = Region {
+        listing: secs(60),
+        ..Region::default()
+    };
+    let beats = vec![(secs(5), "{}\n"); 60];
+    let mut lab = Lab::start("{}", region, vec![Ok(beats)]);
+    lab.run(secs(250)).await;
+    assert_eq!(lock(&lab.region.subscribed)[0].0, secs(3));
+    assert_eq!(lab.said_at("Connected"), secs(8));
+    // It is read beside the stream, which goes on.
+    assert_eq!(lock(&lab.region.listed)[1], secs(3));
+    assert_eq!(lab.outbox.status(Instant::now()).disconnects, 0);
+    assert_eq!(lab.said.len(), 2, "{:?}", lab.said);
 }
 
 #[tokio::test(start_paused = true)]

@@ -428,7 +428,7 @@ async fn what_nomad_would_misread_is_refused() {
             &["--topic", "Job", "--topic", "Job"],
             "Nomad then sends nothing of it",
         ),
-        (&["--topic", "job"], "topics begin with a capital letter"),
+        (&["--topic", "job"], "did you mean \"Job\"?"),
         (&["--namespace", "team-*"], "Nomad knows no patterns here"),
     ] {
         let mut tail = tail(arguments, &nomad);

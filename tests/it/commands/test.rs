@@ -106,7 +106,7 @@ async fn a_wrong_test_is_shown_with_its_file_and_line_and_none_is_run() {
         ),
         (
             test("t", "true"),
-            "more.toml:2: test \"t\": another file has a test of this name",
+            "some.toml:13: test \"t\": more.toml has a test of this name too",
         ),
         (
             "tests = 5\n".to_owned(),
@@ -114,9 +114,9 @@ async fn a_wrong_test_is_shown_with_its_file_and_line_and_none_is_run() {
         ),
         (
             TRANSFORMS.to_owned(),
-            "more.toml: some.toml is a configuration already",
+            "there is a transform of the same name on line",
         ),
-        ("[[tests]\n".to_owned(), "more.toml:1: not TOML"),
+        ("[[tests]\n".to_owned(), "more.toml:1:9: not TOML"),
     ] {
         let place = Place::new();
         place.file("some.toml", &format!("{TRANSFORMS}{fine}"));
@@ -136,6 +136,29 @@ async fn a_wrong_test_is_shown_with_its_file_and_line_and_none_is_run() {
     );
 }
 
+/// Diagnostics quote the lines of programs, and failures the events that came out of them.
+#[tokio::test]
+async fn nothing_of_the_environment_is_shown_whatever_is_wrong_with_a_test() {
+    let place = Place::new();
+    let program = TRANSFORMS.replace(".cut = true", ".cut = \\\"${WORD}\\\"");
+    let broken = TRANSFORMS.replace(".cut = true", ".cut = \\\"${WORD}\\\" + no_such()");
+    for (transforms, condition, said) in [
+        (&program, ".cut == \"other\"", "failed conditions"),
+        (&program, ".cut == \"${WORD}\" && no_such()", "no_such"),
+        (&broken, "true", "no_such"),
+    ] {
+        let text = [transforms, &*test("first", condition)].concat();
+        let file = place.file("some.toml", &text);
+        let mut command = nomad_events(&["test", &file]);
+        command.env("WORD", "hunter2-of-the-environment");
+        let (code, output, errors) = finished(command.current_dir(place.0.path())).await;
+        let all = output + &errors;
+        assert_eq!(code, 78, "{all}");
+        assert!(all.contains(said) && all.contains("${WORD}"), "{all}");
+        assert!(!all.contains("hunter2"), "{all}");
+    }
+}
+
 #[tokio::test]
 async fn validate_looks_at_tests_and_a_run_does_not_run_them() {
     let place = Place::new();
@@ -143,21 +166,17 @@ async fn validate_looks_at_tests_and_a_run_does_not_run_them() {
     place.file("wrong.toml", &format!("{TRANSFORMS}{wrong}"));
     place.file("fails.toml", &format!("{TRANSFORMS}{}", test("t", "false")));
     place.file("alone.toml", &test("t", "true"));
-    let mut command = nomad_events(&["validate", "wrong.toml", "fails.toml", "alone.toml"]);
-    let (code, output, _) = finished(command.current_dir(place.0.path())).await;
-    assert_eq!(code, 78);
-    let lines: Vec<&str> = output.lines().collect();
-    assert_eq!(lines.len(), 3, "{output}");
-    assert!(
-        lines[0].starts_with("wrong.toml:13: test \"t\": "),
-        "{output}"
-    );
-    assert!(lines[0].contains("there is no output \"cutt\""), "{output}");
-    assert_eq!(lines[1], "fails.toml: valid");
-    assert!(
-        lines[2].starts_with("alone.toml: there are only tests in it"),
-        "{output}"
-    );
+    for (file, code, part) in [
+        ("wrong.toml", 78, "there is no output \"cutt\""),
+        ("fails.toml", 0, "fails.toml: valid"),
+        ("alone.toml", 78, "alone.toml: there are only tests in it"),
+    ] {
+        let mut command = nomad_events(&["validate", file]);
+        let (told, output, _) = finished(command.current_dir(place.0.path())).await;
+        assert_eq!(told, code, "{output}");
+        assert!(output.contains(part), "{output}");
+        assert_eq!(output.lines().count(), 1, "{output}");
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use nomad_events::options::Options;
-use nomad_events::stream::notice::{Gap, Notice, NoticeKind, Status};
+use nomad_events::stream::notice::{Disconnected, Gap, Notice, NoticeKind, Status};
 use nomad_events::testing::nomad::FakeNomad;
 use nomad_events::{Acknowledger, BatchId, Delivery, Event, EventStream, Item};
 
@@ -58,7 +58,16 @@ impl Follower {
 
     /// Takes items until the condition holds.
     pub(crate) async fn until(&mut self, condition: impl Fn(&Self) -> bool) {
-        let waited = tokio::time::timeout(PATIENCE, async {
+        self.until_within(PATIENCE, condition).await;
+    }
+
+    /// The same, with what a real server needs.
+    pub(crate) async fn until_within(
+        &mut self,
+        patience: Duration,
+        condition: impl Fn(&Self) -> bool,
+    ) {
+        let waited = tokio::time::timeout(patience, async {
             while !condition(self) {
                 // Some conditions are about what happens without an item.
                 let _ = tokio::time::timeout(Duration::from_millis(20), self.take()).await;
@@ -155,6 +164,17 @@ impl Follower {
             .iter()
             .filter(|notice| notice.kind.name() == kind)
             .count()
+    }
+
+    /// What was told of ends and refusals, oldest first.
+    pub(crate) fn told(&self) -> Vec<&Disconnected> {
+        let notices = self.notices.iter();
+        notices
+            .filter_map(|notice| match &notice.kind {
+                NoticeKind::Disconnected(told) => Some(told),
+                _ => None,
+            })
+            .collect()
     }
 
     /// The last notice of a type, as `Debug` prints it.

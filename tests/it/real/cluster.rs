@@ -1,115 +1,29 @@
 //! The engine against real servers that are killed, frozen, started again and restored: what comes is what an independent
 //! reader saw, once each, and what cannot come is announced.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nomad_events::Delivery;
-use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::following::follower::Follower;
 use crate::servers::cluster::{Cluster, Writer, register};
-use crate::servers::wire::{Line, Reader};
+use crate::servers::wire::Reader;
 
 use super::TOPICS;
+use super::compare::{
+    CAUGHT_UP_LIMIT, QUIET, assert_same, missing, seen_by, taken_by, until_connected,
+};
 
 /// More batches than a test makes.
 const WHOLE_HISTORY: u32 = 20_000;
-/// Until the engine has what a reader saw, over backoff, elections and a busy machine.
-const CAUGHT_UP_LIMIT: Duration = Duration::from_secs(90);
-/// A stream that is waiting for nothing is quiet for so long.
-const QUIET: Duration = Duration::from_millis(500);
 /// Short against a frozen server, which a heartbeat does not contradict as long as there are writes.
 const OPTIONS: &str =
     r#"{"idle_timeout_secs": 5, "connect_timeout_secs": 3, "backoff_max_secs": 2}"#;
 
-/// What tells events apart, however a server printed them, with how often it was seen.
-type Seen = BTreeMap<(u64, String, String, String, String), usize>;
-
-fn seen_by(lines: &[Line]) -> Seen {
-    let mut seen = Seen::new();
-    for line in lines {
-        let line: Value = serde_json::from_slice(&line.text).unwrap();
-        for event in line["Events"].as_array().into_iter().flatten() {
-            let text = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
-            let index = event["Index"].as_u64().unwrap();
-            let payload = event["Payload"].to_string();
-            let key = (index, text("Topic"), text("Type"), text("Key"), payload);
-            *seen.entry(key).or_default() += 1;
-        }
-    }
-    seen
-}
-
-fn taken_by(follower: &Follower) -> Seen {
-    let mut seen = Seen::new();
-    for event in follower.events() {
-        // Maps come in another order each time; this sorts them.
-        let payload: Value = serde_json::from_slice(&event.payload).unwrap();
-        let key = (
-            event.index.0,
-            event.topic.to_string(),
-            event.event_type.to_string(),
-            event.key.to_string(),
-            payload.to_string(),
-        );
-        *seen.entry(key).or_default() += 1;
-    }
-    seen
-}
-
-/// What is in one and not in the other, as few words as tell it.
-fn missing(from: &Seen, what: &Seen) -> Vec<String> {
-    what.iter()
-        .filter(|(key, _)| !from.contains_key(*key))
-        .map(|((index, topic, kind, key, _), _)| format!("{topic}/{kind} {key} at {index}"))
-        .collect()
-}
-
-/// Waits until the follower has all that the reader saw, and asserts that it has nothing else, and nothing twice.
-async fn assert_same(follower: &mut Follower, lines: &[Line]) {
-    let wanted = seen_by(lines);
-    let started = Instant::now();
-    loop {
-        follower.settle(QUIET).await;
-        let missing = missing(&taken_by(follower), &wanted);
-        if missing.is_empty() {
-            break;
-        }
-        assert!(
-            started.elapsed() < CAUGHT_UP_LIMIT,
-            "missing: {missing:?}; notices: {:?}",
-            follower.seen().1
-        );
-    }
-    let taken = taken_by(follower);
-    let twice: Vec<_> = taken.iter().filter(|(_, count)| **count > 1).collect();
-    assert!(twice.is_empty(), "twice: {twice:?}");
-    // It reads on a little longer than the reader.
-    let last = wanted.keys().map(|key| key.0).max();
-    let until_then = taken.into_iter().filter(|(key, _)| Some(key.0) <= last);
-    let invented = missing(&wanted, &until_then.collect());
-    assert!(invented.is_empty(), "nobody else saw: {invented:?}");
-    assert!(follower.indexes_in_order());
-}
-
 fn register_some(cluster: &Cluster, through: usize, prefix: &str, count: usize) {
     for number in 0..count {
         register(cluster.address(through), &format!("{prefix}-{number}"), 0);
-    }
-}
-
-/// Takes items until so many connections were made.
-async fn until_connected(follower: &mut Follower, times: usize) {
-    let started = Instant::now();
-    while follower.notices("Connected") < times {
-        assert!(
-            started.elapsed() < CAUGHT_UP_LIMIT,
-            "{:?}",
-            follower.seen().1
-        );
-        follower.settle(Duration::from_millis(50)).await;
     }
 }
 

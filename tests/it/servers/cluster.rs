@@ -14,8 +14,9 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::http::{self, Api};
 use super::process::{Process, folder, without_cluster, words};
-use super::{build, free_ports, http, wait_for};
+use super::{build, free_ports, wait_for};
 
 /// Until servers have a leader: elections on a busy machine need more than one attempt.
 const LEADER_LIMIT: Duration = Duration::from_secs(90);
@@ -146,7 +147,7 @@ impl Cluster {
         path: &str,
         body: &[u8],
     ) -> Result<Vec<u8>, String> {
-        write(self.address(through), method, path, body)
+        write(&self.address(through).into(), method, path, body)
     }
 
     fn file(&self, number: usize) -> PathBuf {
@@ -217,7 +218,8 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Starts to write, about so many jobs a second. What is refused, as in an election, is left out.
-    pub(crate) fn start(address: SocketAddr, prefix: &'static str, per_second: u32) -> Self {
+    pub(crate) fn start(api: impl Into<Api>, prefix: &'static str, per_second: u32) -> Self {
+        let api = api.into();
         let stop = Arc::new(AtomicBool::new(false));
         let thread = {
             let stop = Arc::clone(&stop);
@@ -227,7 +229,7 @@ impl Writer {
                         return;
                     }
                     let job = job(&format!("{prefix}-{number}"), 0);
-                    let _ = write(address, "PUT", "/v1/jobs", &job);
+                    let _ = write(&api, "PUT", "/v1/jobs", &job);
                     std::thread::park_timeout(Duration::from_secs(1) / per_second);
                 }
             })
@@ -249,13 +251,14 @@ impl Drop for Writer {
     }
 }
 
-/// Registers a job that nothing can run, since there are no clients: a `Job` event, and those of its evaluation.
+/// Registers a job, of which comes a `Job` event, and those of its evaluation.
 ///
 /// Repeats until the server takes it, over an election.
-pub(crate) fn register(address: SocketAddr, name: &str, padding: usize) {
+pub(crate) fn register(api: impl Into<Api>, name: &str, padding: usize) {
+    let api = api.into();
     let job = job(name, padding);
     wait_for("the job is registered", WRITE_LIMIT, || {
-        write(address, "PUT", "/v1/jobs", &job).map(drop)
+        write(&api, "PUT", "/v1/jobs", &job).map(drop)
     });
 }
 
@@ -270,8 +273,8 @@ fn job(name: &str, padding: usize) -> Vec<u8> {
     job.to_string().into_bytes()
 }
 
-fn write(address: SocketAddr, method: &str, path: &str, body: &[u8]) -> Result<Vec<u8>, String> {
-    let reply = http::request(address, method, path, &[], body).map_err(words)?;
+fn write(api: &Api, method: &str, path: &str, body: &[u8]) -> Result<Vec<u8>, String> {
+    let reply = api.request(method, path, &[], body).map_err(words)?;
     match reply.status {
         200 => Ok(reply.body),
         status => Err(format!("status {status}: {}", reply.text())),

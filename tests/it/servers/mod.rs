@@ -4,11 +4,11 @@
 //! socket, [`expect`] computes from those bytes what Loki must hold, and [`judge`] compares.
 
 mod build;
-mod http;
 mod process;
 
 pub(crate) mod cluster;
 pub(crate) mod expect;
+pub(crate) mod http;
 pub(crate) mod judge;
 pub(crate) mod loki;
 pub(crate) mod nomad;

@@ -4,12 +4,15 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Command, ExitStatus};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use serde_json::{Value, json};
 
+use super::http::{self, Api};
 use super::process::{Leftover, Process, folder, start_server, without_cluster, words};
-use super::{build, free_ports, http, wait_for};
+use super::{build, free_ports, wait_for};
 
 /// From the start until jobs can be placed.
 const READY_LIMIT: Duration = Duration::from_secs(60);
@@ -18,35 +21,121 @@ const CONDITION_LIMIT: Duration = Duration::from_secs(40);
 /// The task drivers that the jobs need.
 const DRIVERS: [&str; 2] = ["mock_driver", "raw_exec"];
 
+/// The management token of every agent. ACLs are always on.
+const MANAGEMENT_TOKEN: &str = "6d616e61-6765-6d65-6e74-2d746f6b656e";
+/// The policy that users are told to give.
+pub(crate) const SHIPPED_POLICY: &str = include_str!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/config/nomad-events.policy.hcl"
+));
+
 /// A development agent: server and client in one process, ended when this is dropped.
 pub(crate) struct NomadServer {
     process: Process,
-    address: SocketAddr,
+    /// With the management token.
+    api: Api,
     node_id: String,
+}
+
+/// A token, as Nomad made it.
+pub(crate) struct Token {
+    /// What it is known by, and may be shown.
+    pub(crate) accessor: String,
+    /// What a client shows.
+    pub(crate) secret: String,
 }
 
 impl NomadServer {
     /// Starts an agent on free ports and waits until its node is ready for jobs.
     pub(crate) fn start() -> Self {
+        Self::start_with("", None)
+    }
+
+    /// The same, with more of a configuration, and over TLS if that says so.
+    pub(crate) fn start_with(configuration: &str, tls: Option<&Arc<ClientConfig>>) -> Self {
         let binary = build::nomad();
+        let api = |address: SocketAddr| {
+            let api = Api::from(address).with_token(MANAGEMENT_TOKEN);
+            match tls {
+                Some(tls) => api.with_tls(Arc::clone(tls)),
+                None => api,
+            }
+        };
         let (process, address) = start_server(
             "nomad",
             READY_LIMIT,
-            || spawn(&binary),
-            |process, address| ready_node(process, address).map(drop),
+            || spawn(&binary, configuration),
+            |process, address| ready_node(process, &api(address)).map(drop),
         );
-        let node = ready_node(&process, address).expect("the node that was ready just now");
+        let api = api(address);
+        let node = ready_node(&process, &api).expect("the node that was ready just now");
         let node_id = text(&node, "ID");
         Self {
             process,
-            address,
+            api,
             node_id,
         }
     }
 
+    /// The HTTP API, with the management token.
+    pub(crate) fn api(&self) -> &Api {
+        &self.api
+    }
+
     /// Where the HTTP API listens.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.api.address()
+    }
+
+    /// The token that may do everything.
+    pub(crate) fn management_token(&self) -> &'static str {
+        MANAGEMENT_TOKEN
+    }
+
+    /// Makes a policy, or puts another one in its place.
+    pub(crate) fn apply_policy(&self, name: &str, rules: &str) {
+        self.post(
+            &format!("/v1/acl/policy/{name}"),
+            &json!({"Name": name, "Rules": rules}),
+        );
+    }
+
+    /// Makes a client token with this policy, which expires if that is said.
+    pub(crate) fn make_token(&self, policy: &str, expires_in: Option<Duration>) -> Token {
+        let expires_in = expires_in.unwrap_or_default().as_nanos();
+        let made = self.post(
+            "/v1/acl/token",
+            &json!({
+                "Name": policy, "Type": "client", "Policies": [policy],
+                "ExpirationTTL": u64::try_from(expires_in).expect("less than centuries"),
+            }),
+        );
+        Token {
+            accessor: text(&made, "AccessorID"),
+            secret: text(&made, "SecretID"),
+        }
+    }
+
+    /// A client token with exactly the policy that users are told to give.
+    pub(crate) fn shipped_token(&self) -> Token {
+        self.apply_policy("nomad-events", SHIPPED_POLICY);
+        self.make_token("nomad-events", None)
+    }
+
+    /// Deletes a token.
+    pub(crate) fn delete_token(&self, token: &Token) {
+        self.delete(&format!("/v1/acl/token/{}", token.accessor));
+    }
+
+    /// Waits until a token has expired.
+    pub(crate) fn wait_until_expired(&self, token: &Token) {
+        let api = Api::from(self.address()).with_token(&token.secret);
+        wait_for("the token has expired", CONDITION_LIMIT, || {
+            let answer = api.request("GET", "/v1/acl/token/self", &[], b"");
+            let answer = answer.map_err(words)?.text();
+            let expired = answer.contains("token expired");
+            expired.then_some(()).ok_or(answer)
+        });
     }
 
     /// The id of the agent's node.
@@ -72,7 +161,8 @@ impl NomadServer {
 
     /// Reads something.
     pub(crate) fn get(&self, path: &str) -> Result<Value, String> {
-        http::request(self.address, "GET", path, &[], b"")
+        self.api
+            .request("GET", path, &[], b"")
             .map_err(words)?
             .json()
     }
@@ -88,7 +178,7 @@ impl NomadServer {
     }
 
     fn write(&self, method: &str, path: &str, body: &[u8]) -> Value {
-        let reply = http::request(self.address, method, path, &[], body)
+        let reply = (self.api.request(method, path, &[], body))
             .unwrap_or_else(|error| panic!("{method} {path}: {error}"));
         assert_eq!(reply.status, 200, "{method} {path}: {}", reply.text());
         serde_json::from_slice(&reply.body).unwrap_or(Value::Null)
@@ -135,13 +225,13 @@ pub(crate) fn text(object: &Value, field: &str) -> String {
     object[field].as_str().unwrap_or_default().to_owned()
 }
 
-fn spawn(binary: &Path) -> (Process, SocketAddr) {
+fn spawn(binary: &Path, configuration: &str) -> (Process, SocketAddr) {
     let [http, rpc, serf] = free_ports();
     let folder = folder("nomad");
     let ports = folder.path().join("ports.hcl");
     fs::write(
         &ports,
-        format!("ports {{\n  http = {http}\n  rpc = {rpc}\n  serf = {serf}\n}}\n"),
+        format!("ports {{\n  http = {http}\n  rpc = {rpc}\n  serf = {serf}\n}}\n{configuration}"),
     )
     .expect("a file with the ports");
     let mut command = Command::new(binary);
@@ -168,10 +258,15 @@ fn node_name(folder: &Path) -> &str {
         .expect("a name of our own making")
 }
 
-fn ready_node(process: &Process, address: SocketAddr) -> Result<Value, String> {
-    let nodes = http::request(address, "GET", "/v1/nodes", &[], b"")
-        .map_err(words)?
-        .json()?;
+fn ready_node(process: &Process, api: &Api) -> Result<Value, String> {
+    let nodes = api.request("GET", "/v1/nodes", &[], b"").map_err(words)?;
+    if nodes.status == 403 {
+        let secret = json!({"BootstrapSecret": MANAGEMENT_TOKEN}).to_string();
+        let answer = api.request("POST", "/v1/acl/bootstrap", &[], secret.as_bytes());
+        let answer = answer.map_err(words)?;
+        return Err(format!("bootstrap of ACLs: {}", answer.status));
+    }
+    let nodes = nodes.json()?;
     let name = node_name(process.folder());
     let ready = nodes.as_array().into_iter().flatten().find(|node| {
         node["Name"] == name

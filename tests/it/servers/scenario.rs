@@ -14,7 +14,7 @@ const FLAKY: &str = include_str!("../../servers/jobs/flaky.nomad.hcl");
 pub(crate) const SHIPPER: &str = include_str!("../../servers/jobs/shipper.nomad.hcl");
 const NIGHTLY: &str = include_str!("../../servers/jobs/nightly.nomad.hcl");
 const FLEET: &str = include_str!("../../servers/jobs/fleet.nomad.hcl");
-const CLEANUP: &str = include_str!("../../servers/jobs/cleanup.nomad.hcl");
+pub(crate) const CLEANUP: &str = include_str!("../../servers/jobs/cleanup.nomad.hcl");
 
 /// The newest deployment of [`WEB`].
 const DEPLOYMENT: &str = "/v1/job/web/deployment";
@@ -77,6 +77,13 @@ pub(crate) fn play(nomad: &NomadServer, pause: impl Fn()) -> Phases {
     timed("drain and back", &|| drain_and_back(nomad));
     timed("stop and purge the rest", &|| stop_everything(nomad));
     phases
+}
+
+/// A part of it that has events of every topic and in both namespaces.
+pub(crate) fn play_some(nomad: &NomadServer) {
+    nomad.register(&nomad.parse(WEB));
+    nomad.register(&nomad.parse(CLEANUP));
+    wait_for_deployment(nomad, 0);
 }
 
 fn run_jobs(nomad: &NomadServer) {

@@ -1,12 +1,13 @@
 //! An independent reader of Nomad's event stream: a socket, and the lines that come out of it.
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::io::Read;
+use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::{http, now_nanos, wait_for};
+use super::http::{self, Api};
+use super::{now_nanos, wait_for};
 
 /// Until the first line of a subscription.
 const SUBSCRIBED_LIMIT: Duration = Duration::from_secs(10);
@@ -39,19 +40,18 @@ struct Shared {
 
 impl Reader {
     /// Subscribes from the earliest line that the server has, and waits for the first line.
-    pub(crate) fn start(address: SocketAddr, topics: &[&str], namespace: &str) -> Self {
+    pub(crate) fn start(api: impl Into<Api>, topics: &[&str], namespace: &str) -> Self {
         let mut query = vec![("index", "0"), ("namespace", namespace)];
         query.extend(topics.iter().map(|topic| ("topic", *topic)));
         let target = http::target("/v1/event/stream", &query);
-        let mut socket = TcpStream::connect(address).expect("a connection to Nomad");
         // To a request in HTTP/1.0 every version of Nomad answers without chunks.
-        write!(socket, "GET {target} HTTP/1.0\r\nHost: {address}\r\n\r\n")
+        let (mut connection, socket) = (api.into())
+            .send("GET", &target, &[], b"")
             .expect("a request to Nomad");
         let shared = Arc::new(Mutex::new(Shared::default()));
         let thread = {
-            let mut socket = socket.try_clone().expect("a second handle of the socket");
             let shared = Arc::clone(&shared);
-            std::thread::spawn(move || read(&mut socket, &shared))
+            std::thread::spawn(move || read(&mut connection, &shared))
         };
         let reader = Self {
             socket,
@@ -108,8 +108,8 @@ impl Drop for Reader {
     }
 }
 
-fn read(socket: &mut TcpStream, shared: &Mutex<Shared>) {
-    let reason = read_lines(socket, |line| {
+fn read(connection: &mut impl Read, shared: &Mutex<Shared>) {
+    let reason = read_lines(connection, |line| {
         lock(shared).lines.push(line);
     });
     lock(shared).ended = Some(reason);
@@ -120,12 +120,12 @@ fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
 }
 
 /// Reads to the end; says why it ended.
-fn read_lines(socket: &mut TcpStream, mut take: impl FnMut(Line)) -> String {
+fn read_lines(connection: &mut impl Read, mut take: impl FnMut(Line)) -> String {
     let mut pending = Vec::new();
     let mut in_head = true;
     let mut piece = vec![0; 64 * 1024];
     loop {
-        let length = match socket.read(&mut piece) {
+        let length = match connection.read(&mut piece) {
             Ok(0) => return format!("{} bytes without a newline are left", pending.len()),
             Ok(length) => length,
             Err(error) => return error.to_string(),

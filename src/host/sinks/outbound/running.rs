@@ -151,7 +151,8 @@ where
         let Some(open) = self.open.get_mut(place) else {
             return false;
         };
-        let growth = open.batch.growth(&record);
+        // An event that adds nothing to the body still has a finalizer that waits.
+        let growth = open.batch.growth(&record).max(1);
         open.bytes = open.bytes.saturating_add(growth);
         self.open_bytes = self.open_bytes.saturating_add(growth);
         open.batch.push(record);

@@ -113,7 +113,7 @@ fn buffers_that_only_vector_has_are_refused_by_name() {
         ),
         (
             "buffer.max_events = 0\n",
-            "sink \"out\": option `buffer.max_events`: expected a nonzero usize",
+            "sink \"out\": option `buffer.max_events`: expected a whole number from 1",
         ),
         (
             "[[sinks.out.buffer]]\ntype = \"memory\"\n",

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use metrics::with_local_recorder;
 
 use super::*;
+use crate::host::config::ConfigPath;
 use crate::host::metrics::METRICS as HOST_METRICS;
 use crate::telemetry::{METRICS, Metric, MetricKind};
 use crate::testing::exposition::{Scrape, parse};
@@ -277,28 +278,17 @@ async fn events_are_counted_where_they_come_and_where_they_go() {
     }
 }
 
-/// The first event of a port may go through the graph twice, when it turns out that its payload is passed on.
-#[tokio::test]
-async fn an_event_that_is_done_again_is_counted_once() {
-    let bench = Bench::new(
-        "",
-        &format!(
-            "[transforms.program]\ntype = \"remap\"\ninputs = [\"nomad\"]\nsource = \".x = 1\"\n{}{EXPORTER}",
-            blackhole("out", "[\"program\"]"),
-        ),
-    );
+/// Runs a bench whose events all have a payload. Gives the scrape at its end, and how many trees were built.
+async fn with_payloads(mut bench: Bench) -> (Scrape, usize) {
     let exporter = bench.topology.observation.exporters().remove(0);
     let registry = bench.topology.observation.registry.clone();
-    let seen = bench.sinks["out"].clone();
-    let mut bench = bench;
-    bench.batch(&[("Job", "a"), ("Job", "b")]);
     bench.input = None;
     let feeds = bench.feeds;
-    let passes = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let trees = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let open = |_: &SourceNode| {
-        let passes = Arc::clone(&passes);
+        let trees = Arc::clone(&trees);
         let with_payload = move |event: &Event, wanted: &Wanted| {
-            passes.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            trees.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             let mut value = shape(event, wanted);
             if let Value::Object(fields) = &mut value {
                 fields.insert("Payload".into(), Value::Null);
@@ -308,16 +298,154 @@ async fn an_event_that_is_done_again_is_counted_once() {
         (feeds.lock().unwrap().pop_front().unwrap(), with_payload)
     };
     bench.topology.run_with(open, std::future::pending()).await;
-    assert_eq!(seen.get().len(), 2);
-    assert_eq!(passes.load(std::sync::atomic::Ordering::Relaxed), 3);
     exporter.take(registry.samples());
-    let scrape = scrape(&exporter);
-    let of_program = [("component_id", "program")];
-    assert_eq!(
-        scrape["component_received_events_total"].sum(&of_program),
-        2.0
+    (
+        scrape(&exporter),
+        trees.load(std::sync::atomic::Ordering::Relaxed),
+    )
+}
+
+/// The first event of a port may go through the graph twice, when it turns out that its payload is passed on.
+#[tokio::test]
+async fn an_event_that_is_done_again_is_counted_once() {
+    let mut bench = Bench::new(
+        "",
+        &format!(
+            "[transforms.program]\ntype = \"remap\"\ninputs = [\"nomad\"]\nsource = \".x = 1\"\n{}{EXPORTER}",
+            blackhole("out", "[\"program\"]"),
+        ),
     );
-    assert_eq!(scrape["component_sent_events_total"].sum(&of_program), 2.0);
+    let seen = bench.sinks["out"].clone();
+    bench.batch(&[("Job", "a"), ("Job", "b")]);
+    let (scrape, trees) = with_payloads(bench).await;
+    assert_eq!((seen.get().len(), trees), (2, 3));
+    let of_program = [("component_id", "program")];
+    for name in ["received", "sent"] {
+        let family = &scrape[&format!("component_{name}_events_total")];
+        assert_eq!(family.sum(&of_program), 2.0, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_fails_on_an_event_that_is_done_again_is_counted_once() {
+    let mut bench = Bench::new(
+        "",
+        &format!(
+            r#"
+            [transforms.fails]
+            type = "remap"
+            inputs = ["nomad"]
+            source = '.x = parse_json!("no")'
+            [transforms.drops]
+            type = "remap"
+            inputs = ["nomad"]
+            drop_on_error = true
+            source = '.x = parse_json!("no")'
+            [transforms.aborts]
+            type = "remap"
+            inputs = ["nomad"]
+            source = 'abort'
+            [transforms.none]
+            type = "filter"
+            inputs = ["nomad"]
+            condition = 'parse_json!("no") == 1'
+            [transforms.split]
+            type = "route"
+            inputs = ["nomad"]
+            route.a = 'parse_json!("no") == 1'
+            [transforms.end]
+            type = "remap"
+            inputs = ["none", "split.a"]
+            source = '.y = 1'
+            {}{EXPORTER}"#,
+            blackhole("out", "[\"fails\", \"drops\", \"aborts\", \"end\"]"),
+        ),
+    );
+    let seen = bench.sinks["out"].clone();
+    bench.batch(&[("Job", "a")]);
+    let (scrape, trees) = with_payloads(bench).await;
+    assert_eq!((seen.get().len(), trees), (1, 2));
+    for (id, errors, discarded) in [
+        ("fails", 1.0, 0.0),
+        ("drops", 1.0, 1.0),
+        ("aborts", 0.0, 1.0),
+        ("none", 1.0, 1.0),
+        ("split", 1.0, 0.0),
+    ] {
+        let of = [("component_id", id)];
+        let value = |name: &str| scrape[&format!("component_{name}_total")].sum(&of);
+        assert_eq!(value("errors"), errors, "errors of {id}");
+        assert_eq!(
+            value("discarded_events"),
+            discarded,
+            "discarded events of {id}"
+        );
+    }
+}
+
+/// The first scrape and the last one with these options of `internal_metrics`.
+async fn scraped_with(options: &str, time: Duration) -> (Scrape, Scrape) {
+    let options = format!("\"internal_metrics\"\n{options}");
+    idle(
+        build(&EXPORTER.replace("\"internal_metrics\"", &options)),
+        time,
+    )
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_namespace_stands_before_every_name() {
+    for (options, expected) in [("", "vector"), ("namespace = \"mine\"", "mine")] {
+        let (scrape, _) = scraped_with(options, SECOND).await;
+        let begins = format!("{expected}_");
+        assert!(scrape.len() > 3, "{options}");
+        assert!(
+            scrape.keys().all(|name| name.starts_with(&begins)),
+            "{options}: {:?}",
+            scrape.keys()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_host_and_the_process_are_labels_of_every_series_by_the_names_that_are_given() {
+    let host = hostname::get().unwrap().into_string().unwrap();
+    let pid = std::process::id().to_string();
+    for (options, expected) in [
+        ("", vec![("host", &host)]),
+        ("tags.host_key = \"where\"", vec![("where", &host)]),
+        ("tags.host_key = \"\"", vec![]),
+        (
+            "tags.pid_key = \"process\"",
+            vec![("host", &host), ("process", &pid)],
+        ),
+    ] {
+        let (scrape, _) = scraped_with(options, SECOND).await;
+        let all = || scrape.values().flat_map(|family| family.series.keys());
+        for labels in all() {
+            let given: Vec<(&str, &String)> = labels
+                .iter()
+                .map(|(name, value)| (name.as_str(), value))
+                .filter(|(name, _)| ["host", "where", "process"].contains(name))
+                .collect();
+            assert_eq!(given, expected, "{options}");
+        }
+        assert!(all().count() > 3, "{options}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn metrics_are_read_at_the_interval_and_not_between() {
+    let half = Duration::from_millis(500);
+    for (options, uptime) in [
+        ("", 60.0),
+        ("scrape_interval_secs = 7", 56.0),
+        ("scrape_interval_secs = 40", 40.0),
+        ("scrape_interval_secs = 61", 0.0),
+    ] {
+        let (_, last) = scraped_with(options, 60 * SECOND + half).await;
+        assert_eq!(last["vector_uptime_seconds"].sum(&[]), uptime, "{options}");
+    }
 }
 
 /// As in Vector, where the recorder of the process adds what the span of the source says.
@@ -363,6 +491,40 @@ async fn an_address_in_use_is_refused_with_its_name_and_a_remedy() {
         errors.contains("stop what listens there, or choose another port"),
         "{errors}"
     );
+}
+
+/// Both used to name the first file, and to show what the environment had put in.
+#[tokio::test]
+async fn what_an_exporter_refuses_is_said_of_its_file_and_shows_nothing_of_the_environment() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let path = |name: &str| ConfigPath {
+        path: name.into(),
+        format: None,
+    };
+    let refused = |options: &str| {
+        let exporter = EXPORTER.replace("127.0.0.1:0", "${WHERE}") + options;
+        let files = move |path: &Path| -> io::Result<String> {
+            Ok(match path.to_str() {
+                Some("b.toml") => exporter.clone(),
+                _ => "[sources.nomad]\ntype = \"nomad_events\"\n[sinks.out]\ntype = \"blackhole\"\ninputs = [\"nomad\"]\n".to_owned(),
+            })
+        };
+        let env = |name: &str| (name == "WHERE").then(|| address.clone());
+        let paths = [path("a.toml"), path("b.toml")];
+        Config::load_all(&paths, &env, &files).unwrap().0
+    };
+    let mut topology = Topology::build(refused("")).unwrap_or_else(|errors| panic!("{errors}"));
+    let error = topology.listen().await.unwrap_err().to_string();
+    let expected = "b.toml:4: sink \"scrape\": option `address`: cannot listen on ${WHERE}: ";
+    assert!(error.starts_with(expected), "{error}");
+    assert!(!error.contains(&address), "{error}");
+
+    let Err(errors) = Topology::build(refused("auth.strategy = \"aws\"\n")) else {
+        panic!("built");
+    };
+    let expected = "b.toml:4: sink \"scrape\": option `auth.strategy`: ";
+    assert!(errors.to_string().starts_with(expected), "{errors}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -149,6 +149,47 @@ async fn health_is_asked_only_where_a_uri_says() {
     }
 }
 
+/// They used to wait without a bound while the server was silent.
+#[tokio::test]
+async fn events_that_add_nothing_to_a_body_fill_a_batch_too() {
+    let server = Scripted::default();
+    let options = "encoding.codec = 'text'\nframing.method = 'bytes'\nbatch.max_bytes = 3\n\
+                   batch.timeout_secs = 60\n";
+    let mut sink = Harness::start(scripted(&server, options));
+    sink.send((0..7).map(|_| value(r#"{"message": ""}"#))).await;
+    assert_eq!(sink.finish().await, all(Delivery::Delivered, 7));
+    assert_eq!(requests(&server).len(), 3);
+}
+
+/// A check that gets no answer says so when its time is over, and holds up no event meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_check_without_an_answer_fails_after_its_timeout() {
+    for (option, timeout) in [
+        ("", Duration::from_secs(10)),
+        ("healthcheck.timeout = 0.5\n", Duration::from_millis(500)),
+        ("healthcheck.timeout = 90\n", Duration::from_secs(90)),
+    ] {
+        let log = Log::start();
+        let server = Scripted::replying(&[Reply::Never], Reply::Fine);
+        let more = format!("healthcheck.uri = 'http://h/up'\n{option}");
+        let mut sink = Harness::start(scripted(&server, &options(&more)));
+        Scripted::settle().await;
+        sink.send([value("{}")]).await;
+        let tick = Duration::from_millis(1);
+        tokio::time::sleep(timeout - tick).await;
+        Scripted::settle().await;
+        assert!(!log.text().contains("healthcheck"), "{option}");
+        tokio::time::sleep(2 * tick).await;
+        Scripted::settle().await;
+        let text = log.text();
+        assert!(
+            text.contains("healthcheck failed") && text.contains("request timed out"),
+            "{option}: {text}"
+        );
+        assert_eq!(sink.finish().await, [Delivery::Delivered]);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn rejected_batches_log_one_line_for_each_cause_in_a_while() {
     let log = Log::start();

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 /// No option, and no word that an option takes, is longer (bytes).
+#[cfg(any(test, feature = "host"))]
 const MAX_NAME_BYTES: usize = 48;
 
 /// Names have no more digits than this; tokens have more (`sha512` has three).
@@ -19,6 +20,7 @@ const MAX_PATH_BYTES: usize = 64;
 const MAX_ENDING: usize = 5;
 
 /// The name of an option, a header or a label, or a word of a list; or that it is not shown.
+#[cfg(any(test, feature = "host"))]
 pub(crate) fn name(text: &str) -> Cow<'_, str> {
     if looks_like_a_name(text, MAX_NAME_BYTES) {
         Cow::Borrowed(text)

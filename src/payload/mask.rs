@@ -42,7 +42,8 @@ fn masked_users(text: &str, kind: Kind, credentials: &mut Vec<String>) -> Option
     let mut copied = 0;
     for (scheme_end, _) in text.match_indices("://") {
         let start = scheme_end + "://".len();
-        if start < copied {
+        // Also where it is masked up to here: an empty one behind it is a part of it.
+        if start <= copied {
             continue;
         }
         let rest = &text[start..];
@@ -196,6 +197,8 @@ mod tests {
                     "a http://[REDACTED]@h b https://[REDACTED]@i/ c",
                 ),
                 ("://@", "://[REDACTED]@"),
+                // A URL in the user information was masked again behind it.
+                ("://:://@", "://[REDACTED]@"),
                 ("s3://k:ö@h/ü", "s3://[REDACTED]@h/ü"),
                 // A query says something where no artifact is spoken of.
                 ("http://h/x?a=b", "http://h/x?a=b"),

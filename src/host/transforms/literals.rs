@@ -159,7 +159,7 @@ mod tests {
             ),
             ("keys'secret'", "keys'secret'"),
             (r#"split(.a, ",")"#, r#"split(.a, ",")"#),
-            ("a # a \"secret\nb \"open", "a #***********\nb \"****"),
+            ("a # a \"secret\nb \"open", "a #**********\nb \"****"),
             ("\"one\ntwo\"", "\"***\n***\""),
             ("\"é2345\\", "\"*******"),
         ] {

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nomad_events::testing::loki::FakeLoki;
+use nomad_events::testing::loki::{FakeLoki, FakeLokiOptions};
 use serde_json::Value;
 
+use super::secrets::Planted;
 use super::{PATIENCE, RECORDED_SECRET, code_within, finished, first_line, nomad_events};
 use crate::servers::{Process, folder, now_nanos};
 
@@ -16,11 +17,22 @@ const OLDEST_NANOS: i64 = 4 * 60 * 1_000_000_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn demo_prints_every_event_of_a_cluster_and_pushes_the_same_to_a_loki_of_ones_own() {
-    let loki = FakeLoki::start().await.unwrap();
+    let mut planted = Planted::default();
+    let password = planted.secret("Loki's password");
+    planted.add_basic("Loki's password", "me", &password);
+    let options = FakeLokiOptions::default().with_basic_auth("me", &password);
+    let loki = FakeLoki::start_with(options).await.unwrap();
+    let url = |user: &str| loki.url().replace("://", &format!("://{user}@"));
     let started = now_nanos();
-    let (code, output, errors) =
-        finished(&mut nomad_events(&["demo", "--loki", &loki.url()])).await;
+    let mut command = nomad_events(&["demo", "--loki", &url(&format!("me:{password}"))]);
+    command
+        .env("NOMAD_TOKEN", planted.secret("the token"))
+        .env("NOMAD_EVENTS_LOG", "trace");
+    let (code, output, errors) = finished(&mut command).await;
     assert_eq!(code, 0, "{errors}");
+    planted.assert_absent("the output", &output);
+    planted.assert_absent("the log", &errors);
+    assert!(errors.contains("TRACE"));
 
     let mut totals: BTreeMap<String, usize> = BTreeMap::new();
     let mut ids = BTreeSet::new();
@@ -49,7 +61,7 @@ async fn demo_prints_every_event_of_a_cluster_and_pushes_the_same_to_a_loki_of_o
     let lines = format!("became {} lines", output.lines().count());
     assert!(errors.contains(&lines), "{errors}");
     assert!(errors.contains("2559 events"), "{errors}");
-    assert!(errors.contains(&loki.url()), "{errors}");
+    assert!(errors.contains(&url("[REDACTED]")), "{errors}");
 
     // Once each, with the same lines, sorted by time in the output, and as if it happened just now.
     let mut entries = loki.entries();

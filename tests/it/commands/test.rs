@@ -143,9 +143,10 @@ async fn nothing_of_the_environment_is_shown_whatever_is_wrong_with_a_test() {
     let program = TRANSFORMS.replace(".cut = true", ".cut = \\\"${WORD}\\\"");
     let broken = TRANSFORMS.replace(".cut = true", ".cut = \\\"${WORD}\\\" + no_such()");
     for (transforms, condition, said) in [
-        (&program, ".cut == \"other\"", "failed conditions"),
-        (&program, ".cut == \"${WORD}\" && no_such()", "no_such"),
-        (&broken, "true", "no_such"),
+        (&program, ".cut == \"other\"", "\"cut\":\"${WORD}\""),
+        // A diagnostic shows no text of a program at all.
+        (&program, ".cut == \"${WORD}\" && no_such()", "\"*****"),
+        (&broken, "true", "\"*****"),
     ] {
         let text = [transforms, &*test("first", condition)].concat();
         let file = place.file("some.toml", &text);
@@ -154,7 +155,7 @@ async fn nothing_of_the_environment_is_shown_whatever_is_wrong_with_a_test() {
         let (code, output, errors) = finished(command.current_dir(place.0.path())).await;
         let all = output + &errors;
         assert_eq!(code, 78, "{all}");
-        assert!(all.contains(said) && all.contains("${WORD}"), "{all}");
+        assert!(all.contains(said), "{all}");
         assert!(!all.contains("hunter2"), "{all}");
     }
 }

@@ -49,7 +49,7 @@ impl Mirror {
 
     /// Whether every secret was quoted in every way, with every status.
     pub(super) fn has_quoted_all(&self, statuses: &[u16]) -> bool {
-        self.requests() >= QUOTES * statuses.len() + 1
+        self.requests() > QUOTES * statuses.len()
     }
 
     /// What was sent to it.

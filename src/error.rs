@@ -182,8 +182,18 @@ impl ErrorKind {
 pub struct Error {
     kind: ErrorKind,
     context: String,
-    /// The context says why, and not only how it showed: another context is another cause.
-    found_out: bool,
+    reason: Reason,
+}
+
+/// What is known of why it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    /// The context says how it showed.
+    Unknown,
+    /// The context says why: another context is another cause.
+    FoundOut,
+    /// When it was asked for, there was none any more.
+    Gone,
 }
 
 impl Error {
@@ -191,14 +201,14 @@ impl Error {
         Self {
             kind,
             context: context.into(),
-            found_out: false,
+            reason: Reason::Unknown,
         }
     }
 
     /// A cause that was looked for and found.
     pub(crate) fn found_out(kind: ErrorKind, context: impl Into<String>) -> Self {
         Self {
-            found_out: true,
+            reason: Reason::FoundOut,
             ..Self::new(kind, context)
         }
     }
@@ -211,14 +221,27 @@ impl Error {
         }
     }
 
+    /// The same refusal, of what is granted by now.
+    pub(crate) fn overtaken(self) -> Self {
+        Self {
+            reason: Reason::Gone,
+            ..self.with_remark("it is granted now")
+        }
+    }
+
     /// Whether an operator who has read of the other one learns nothing from this.
     pub(crate) fn is_same_cause(&self, other: &Self) -> bool {
-        self.kind == other.kind && (!self.found_out || self.context == other.context)
+        match self.reason {
+            Reason::Unknown => self.kind == other.kind,
+            Reason::FoundOut => self.kind == other.kind && self.context == other.context,
+            // It was the last refusal for what was told, and that has been mended.
+            Reason::Gone => self.kind == other.kind || other.reason == Reason::FoundOut,
+        }
     }
 
     /// Whether this is how a refusal looks, whose reason can be asked for.
     pub(crate) fn is_refusal(&self) -> bool {
-        !self.found_out
+        self.reason == Reason::Unknown
             && matches!(
                 self.kind,
                 ErrorKind::Denied | ErrorKind::Region | ErrorKind::NoFirstLine

@@ -88,6 +88,8 @@ pub(crate) struct Facts {
     pub(crate) broker: Answer<Broker>,
     /// Whether a line came of a subscription that the token may have; `None`: it was not tried.
     pub(crate) trial: Option<bool>,
+    /// Whether a line came of the very subscription that was refused; `None`: it was not tried.
+    pub(crate) granted_now: Option<bool>,
     /// Time ran out.
     pub(crate) cut_short: bool,
 }
@@ -113,6 +115,10 @@ pub(super) fn kind_of(status: u16, text: &str) -> ErrorKind {
 
 /// Why the subscription was refused.
 pub(crate) fn diagnose(asked: &Asked, refused: Error, facts: &Facts) -> Error {
+    // Somebody has mended it in the meantime, and what is left to suspect is innocent.
+    if facts.granted_now == Some(true) {
+        return refused.overtaken();
+    }
     let found = identity(asked, facts)
         .or_else(|| missing_rights(asked, facts))
         .or_else(|| server(asked, facts));

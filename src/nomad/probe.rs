@@ -13,15 +13,18 @@ use serde::de::DeserializeOwned;
 
 use super::Client;
 use super::diagnosis::{Answer, Asked, Broker, Check, Facts, Identity, kind_of};
-use super::request::Query;
+use super::request::{Query, stream_target};
 use super::rights::Right;
 use crate::error::{Error, ErrorKind};
+use crate::event::RaftIndex;
 use crate::options::Token;
 
 /// Limit for all questions of a probe together.
 pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a trial subscription may be without a line.
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(3);
+/// An index that no cluster reaches: a subscription from there brings the newest line, and no older ones.
+const NEWEST: u64 = i64::MAX.cast_unsigned();
 /// The namespace that every cluster has.
 const DEFAULT_NAMESPACE: &str = "default";
 /// Longest answer that is read, whatever the question.
@@ -154,21 +157,31 @@ impl Client {
         if facts.broker != Answer::Yes(Broker { enabled: false })
             && let Some((topic, namespace)) = permitted(facts)
         {
-            facts.trial = self.try_stream(endpoint, topic, &namespace).await;
+            facts.trial = self.try_topic(endpoint, topic, &namespace).await;
+        }
+        // Rights may have been given between the refusal and the questions.
+        if purpose == Purpose::Stream && facts.trial == Some(true) {
+            let target = stream_target(&self.settings, RaftIndex(NEWEST));
+            facts.granted_now = self.try_stream(endpoint, &target).await;
         }
     }
 
-    /// Whether a line comes of a subscription that the token may have. A server that grants it sends one at once.
-    async fn try_stream(&self, endpoint: usize, topic: &str, namespace: &str) -> Option<bool> {
-        let newest = i64::MAX.to_string();
+    /// Whether a line comes of a subscription that the token may have.
+    async fn try_topic(&self, endpoint: usize, topic: &str, namespace: &str) -> Option<bool> {
+        let newest = NEWEST.to_string();
         let pairs = [
             ("index", newest.as_str()),
             ("topic", topic),
             ("namespace", namespace),
         ];
         let target = target("/v1/event/stream", &pairs, self.settings.region.as_deref());
+        self.try_stream(endpoint, &target).await
+    }
+
+    /// Whether a line comes of a subscription. A server that grants it sends one at once.
+    async fn try_stream(&self, endpoint: usize, target: &str) -> Option<bool> {
         let trial = async {
-            let (status, mut body, _connection) = self.get(endpoint, &target).await.ok()?;
+            let (status, mut body, _connection) = self.get(endpoint, target).await.ok()?;
             (status == StatusCode::OK).then_some(())?;
             Some(matches!(body.frame().await, Some(Ok(_))))
         };

@@ -124,7 +124,7 @@ impl Inquiry {
             .take_if(|running| running.endpoint == endpoint)?;
         Some(Explained {
             endpoint,
-            error: running.refused,
+            error: running.refused.overtaken(),
             refusals: running.refusals,
         })
     }

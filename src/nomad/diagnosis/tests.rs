@@ -473,3 +473,24 @@ fn a_token_for_one_namespace_without_nodes_is_told_both_at_once() {
         assert!(text.ends_with("(for Node)"), "{text}");
     }
 }
+
+#[test]
+fn what_is_granted_by_now_is_not_put_down_to_what_is_left() {
+    let mut facts = checked(&["default"], vec![check(Right::ReadJob, "default", true)]);
+    facts.in_any_namespace = Some(true);
+    facts.trial = Some(true);
+    let (kind, _) = silent(&asked("*"), &facts);
+    assert_eq!(kind, ErrorKind::Namespace);
+    facts.granted_now = Some(true);
+    let (kind, text) = silent(&asked("*"), &facts);
+    assert_eq!(kind, ErrorKind::NoFirstLine);
+    assert!(text.ends_with("it is granted now"), "{text}");
+    // After a reason that was told it is no news; after nothing it is.
+    let gone = diagnose(
+        &asked("*"),
+        Error::new(ErrorKind::NoFirstLine, "refused"),
+        &facts,
+    );
+    assert!(gone.is_same_cause(&Error::found_out(ErrorKind::TokenRights, "lacks")));
+    assert!(!gone.is_same_cause(&Error::new(ErrorKind::Connect, "refused")));
+}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use nomad_events::testing::nomad::{
-    Access, FakeNomad, FakeNomadBuilder, Fault, Leader, STREAM_PATH, Script, Version,
+    Access, FakeNomad, FakeNomadBuilder, Fault, Leader, Point, STREAM_PATH, Script, Version,
 };
 
 use super::follower::Follower;
@@ -287,6 +287,28 @@ async fn a_reason_is_told_once_and_again_when_it_changes() {
         fake.inject(&Fault::SubscriptionClosed);
         follower.until_notices("Disconnected", 5).await;
         assert!(follower.notice("Disconnected").contains("token_unknown"));
+    }
+}
+
+/// The last refusal before a policy is mended is asked about when all is well.
+#[tokio::test]
+async fn a_refusal_that_is_mended_before_it_is_asked_about_accuses_nobody() {
+    for version in Version::ALL {
+        let fake = builder(version)
+            .token_with(TOKEN, policy())
+            .start()
+            .await
+            .unwrap();
+        fake.script(Script::new().fault(Point::Bytes(0), Fault::Close));
+        fake.append_batch(&job(5, "a")).unwrap();
+        let mut follower = Follower::of(&fake, OPTIONS);
+        follower.until_events(1).await;
+        follower.until_notices("Disconnected", 1).await;
+        let told = follower.told();
+        assert_eq!(told.len(), 1, "{version:?}: {told:?}");
+        assert_eq!(told[0].cause, "no_first_line", "{version:?}: {told:?}");
+        let message = &told[0].message;
+        assert!(message.contains("granted now"), "{version:?}: {message}");
     }
 }
 

@@ -16,7 +16,9 @@ use crate::servers::scenario::{self, SECOND_NAMESPACE};
 use crate::servers::wire::{Line, Reader};
 
 use super::TOPICS;
-use super::compare::{QUIET, assert_same, missing, seen_by, taken_by, until_connected};
+use super::compare::{
+    QUIET, assert_same, missing, seen_by, taken_by, until_connected, until_something_came,
+};
 
 /// Until a refusal has been met three times: each takes as long as a server may be silent before its first line, and a probe.
 const REFUSED_LIMIT: Duration = Duration::from_secs(120);
@@ -343,7 +345,7 @@ async fn a_right_that_is_lost_while_streaming_is_told_and_nothing_is_lost_when_i
     ]
     .map(|(name, token, cause)| (follow(&nomad, &options(name, &token.secret)), name, cause));
     for (follower, ..) in &mut followers {
-        until_connected(follower, 1).await;
+        until_something_came(follower).await;
     }
 
     nomad.delete_token(&deleted);

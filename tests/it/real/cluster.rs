@@ -13,6 +13,7 @@ use crate::servers::wire::Reader;
 use super::TOPICS;
 use super::compare::{
     CAUGHT_UP_LIMIT, QUIET, assert_same, missing, seen_by, taken_by, until_connected,
+    until_something_came,
 };
 
 /// More batches than a test makes.
@@ -48,8 +49,8 @@ async fn nothing_is_lost_or_repeated_when_the_leader_is_killed() {
         assert_same(follower, &reader.lines()).await;
     }
     let writer = Writer::start(cluster.address(others[1]), "before", 20);
-    until_connected(&mut rotating, 1).await;
-    until_connected(&mut staying, 1).await;
+    until_something_came(&mut rotating).await;
+    until_something_came(&mut staying).await;
     cluster.kill(leader);
     until_connected(&mut rotating, 2).await;
     drop(writer);

@@ -91,3 +91,10 @@ pub(super) async fn until_connected(follower: &mut Follower, times: usize) {
     let connected = |follower: &Follower| follower.notices("Connected") >= times;
     follower.until_within(CAUGHT_UP_LIMIT, connected).await;
 }
+
+/// Takes items until an event has come: without one to go on from, what a server forgets before the next connection cannot be
+/// excluded, and is a gap.
+pub(super) async fn until_something_came(follower: &mut Follower) {
+    let came = |follower: &Follower| !follower.events().is_empty();
+    follower.until_within(CAUGHT_UP_LIMIT, came).await;
+}

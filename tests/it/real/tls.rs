@@ -120,10 +120,11 @@ async fn a_server_that_wants_certificates_is_followed_and_its_end_is_an_ordinary
     assert_eq!(follower.gaps().len(), 0, "{:?}", follower.gaps());
 
     // Nobody says goodbye, which TLS would have one do.
-    stage.nomad.stop();
+    let stopped = tokio::task::spawn_blocking(|| stage.nomad.stop());
     let told = |follower: &Follower| !follower.told().is_empty();
     follower.until_within(CAUGHT_UP_LIMIT, told).await;
     assert_eq!(follower.told()[0].cause, "closed", "{:?}", follower.told());
+    stopped.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

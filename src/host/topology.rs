@@ -28,7 +28,7 @@ use super::config::{
     Config, ConfigErrors, Hidden, NOTICES, OutputId, Problem, SourceNode, UNMATCHED,
     component_name, source_ports,
 };
-use super::metrics::registry::Registry;
+use super::metrics::registry::{Registry, Scope};
 use super::metrics::{ComponentMetrics, received_events, sent_events};
 use super::sinks::Sink;
 use crate::event::Event;
@@ -57,6 +57,8 @@ pub(crate) struct Topology {
 struct BuiltSink {
     id: String,
     component_type: &'static str,
+    /// What it registers belongs to it.
+    scope: Scope,
     acknowledgements: bool,
     buffer: BufferConfig,
     sink: Box<dyn Sink>,
@@ -145,6 +147,7 @@ impl Topology {
                 Ok(sink) => sinks.push(BuiltSink {
                     id: node.id.clone(),
                     component_type,
+                    scope,
                     acknowledgements: node.acknowledgements,
                     buffer: node.buffer,
                     sink,
@@ -290,8 +293,7 @@ impl Topology {
         let received: Vec<Counter> = self
             .sinks
             .iter()
-            .map(|sink| registry.component("sink", &sink.id, sink.component_type))
-            .map(|scope| scope.within(received_events))
+            .map(|sink| sink.scope.within(received_events))
             .collect();
         let behind: Vec<Vec<usize>> = ports
             .iter()
@@ -307,8 +309,7 @@ impl Topology {
                     .map(|(source, _)| source.settings.queue_bytes())
                     .max();
                 let node = &self.sinks[sink];
-                let scope = registry.component("sink", &node.id, node.component_type);
-                scope.within(|| node.channel(capacity.unwrap_or(1)))
+                node.scope.within(|| node.channel(capacity.unwrap_or(1)))
             })
             .collect();
         let alive: Vec<Arc<()>> = self.sinks.iter().map(|_| Arc::default()).collect();
@@ -362,8 +363,7 @@ impl Topology {
         }
         // The senders kept here are dropped, so a sink ends when the pipelines have let go of theirs.
         for ((built, (_, receiver)), alive) in self.sinks.into_iter().zip(channels).zip(alive) {
-            let scope = registry.component("sink", &built.id, built.component_type);
-            let running = scope.within(|| built.sink.run(receiver));
+            let running = built.scope.within(|| built.sink.run(receiver));
             let alive = Arc::downgrade(&alive);
             let task = tasks.set.spawn(async move {
                 running.await;

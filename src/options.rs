@@ -20,7 +20,7 @@ use crate::shown;
 use crate::tls::{Tls, TlsOptions};
 use endpoint::BasicAuth;
 pub(crate) use endpoint::{Endpoint, Place};
-use topics::KNOWN_TOPICS;
+pub(crate) use topics::KNOWN_TOPICS;
 pub use topics::{DEFAULT_TOPICS, TopicFilter};
 
 /// Nomad's own default address.

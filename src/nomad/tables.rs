@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::request::Query;
-use crate::options::{DEFAULT_TOPICS, Settings};
+use crate::options::{DEFAULT_TOPICS, KNOWN_TOPICS, Settings};
 
 /// A list to read.
 pub(super) struct Target {
@@ -24,13 +24,13 @@ pub(super) fn targets(settings: &Settings) -> Vec<Target> {
             // Without ACLs there are no tables of theirs, and no such events.
             (Some(list), topic) => lists.push((list, topic.starts_with("ACL"))),
             // Not every version has every list.
-            (None, "*") => lists.extend(ALL.iter().filter_map(|topic| Some((list(topic)?, true)))),
-            (None, _) => lists.extend(default_lists()),
+            (None, "*") => lists.extend(optional_lists(&KNOWN_TOPICS)),
+            (None, _) => lists.extend(optional_lists(&DEFAULT_TOPICS)),
         }
     }
     // Something has to tell where the region is, or `latest` would be the earliest.
     if lists.iter().all(|(_, optional)| *optional) {
-        lists.extend(default_lists());
+        lists.extend(optional_lists(&DEFAULT_TOPICS));
     }
     let mut seen = HashSet::new();
     lists
@@ -56,31 +56,9 @@ pub(super) fn targets(settings: &Settings) -> Vec<Target> {
         .collect()
 }
 
-fn default_lists() -> impl Iterator<Item = (List, bool)> {
-    DEFAULT_TOPICS
-        .iter()
-        .filter_map(|topic| Some((list(topic)?, true)))
+fn optional_lists(topics: &[&str]) -> impl Iterator<Item = (List, bool)> {
+    topics.iter().filter_map(|topic| Some((list(topic)?, true)))
 }
-
-/// Every topic with a list of its own.
-const ALL: [&str; 16] = [
-    "Job",
-    "Allocation",
-    "Evaluation",
-    "Deployment",
-    "Node",
-    "Service",
-    "NodePool",
-    "CSIVolume",
-    "HostVolume",
-    "CSIPlugin",
-    "Variable",
-    "ACLToken",
-    "ACLPolicy",
-    "ACLRole",
-    "ACLAuthMethod",
-    "ACLBindingRule",
-];
 
 /// A list's path, and its parameter `type`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -164,7 +142,7 @@ mod tests {
     #[test]
     fn all_topics_begin_after_the_newest_of_all_tables() {
         let uris = uris(&["*"]);
-        assert_eq!(uris.len(), ALL.len());
+        assert_eq!(uris.len(), 16);
         for path in [
             "/v1/jobs?",
             "/v1/node/pools?",

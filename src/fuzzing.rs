@@ -80,7 +80,8 @@ pub fn lines(data: &[u8]) {
     }
 }
 
-fn split(text: &[u8], limit: usize, size: usize) -> (Vec<Frame>, Remainder) {
+/// What is read of a stream that brings this text in chunks of that size, and then ends.
+pub(crate) fn split(text: &[u8], limit: usize, size: usize) -> (Vec<Frame>, Remainder) {
     let mut splitter = Splitter::new(limit);
     let mut frames = Vec::new();
     for chunk in text.chunks(size) {

@@ -15,7 +15,8 @@ use proptest::sample::Index;
 use crate::envelope::{self, Envelope, Line, RawEvent};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Origin, RaftIndex};
-use crate::frame::{Frame, Remainder, Splitter};
+use crate::frame::{Frame, Remainder};
+use crate::fuzzing;
 use crate::options::Options;
 use crate::payload::time::{Dating, EventTime, Received, TimeSource};
 use crate::payload::value::Shaper;
@@ -45,16 +46,7 @@ fn recording() -> Vec<Bytes> {
 
 /// What is read of a stream that brings these bytes and then ends.
 fn read(bytes: &[u8], chunk: usize) -> (Vec<Frame>, Remainder) {
-    let mut splitter = Splitter::new(1 << 20);
-    let mut frames = Vec::new();
-    for chunk in bytes.chunks(chunk) {
-        splitter.push(Bytes::copy_from_slice(chunk));
-        while let Some(frame) = splitter.next_frame() {
-            frames.push(frame);
-        }
-    }
-    let rest = splitter.finish();
-    (frames, rest)
+    fuzzing::split(bytes, 1 << 20, chunk)
 }
 
 fn raw(topic: &str, payload: &[u8]) -> RawEvent {

@@ -9,6 +9,8 @@ pub(crate) mod channel;
 pub(crate) mod config;
 pub(crate) mod encoding;
 pub(crate) mod event;
+#[cfg(test)]
+pub(crate) mod heard_log;
 pub(crate) mod listener;
 pub(crate) mod metrics;
 pub(crate) mod sinks;

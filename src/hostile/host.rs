@@ -1,16 +1,14 @@
 //! The whole host between a server that misbehaves and a store: no planted secret in what is pushed, logged or counted.
 
-use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::planted::{Case, case};
 use crate::host::config::Config;
+use crate::host::heard_log::Log;
 use crate::host::topology::{Ended, Topology};
 use crate::testing::eventually;
 use crate::testing::loki::{FakeLoki, Fault as LokiFault};
@@ -57,29 +55,6 @@ structured_metadata."states_*" = "{{ Payload.Allocation.TaskStates }}"
 request.retry_initial_backoff_secs = 1
 acknowledgements.enabled = true
 "#;
-
-/// Collects what is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
 
 /// Everything that a run has let out.
 struct Outcome {
@@ -171,23 +146,16 @@ async fn run(cases: &[Case], token: &str) -> (String, String) {
 }
 
 fn outcome(cases: &[Case], token: &str) -> Outcome {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(log.clone())
-        .finish();
-    // All tasks run on this thread, so that its subscriber sees all of them.
+    let log = Log::start();
+    // All tasks run on this thread, so that its log has all of them.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    let (pushed, metrics) =
-        tracing::subscriber::with_default(subscriber, || runtime.block_on(run(cases, token)));
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let (pushed, metrics) = runtime.block_on(run(cases, token));
     Outcome {
         pushed,
-        log,
+        log: log.text(),
         metrics,
     }
 }

@@ -11,6 +11,15 @@ fn job_in(namespace: &str, index: u64) -> BatchText {
     BatchText::new(index).event(EventText::new("Job", "JobRegistered", "web").namespace(namespace))
 }
 
+/// Waits until the list of namespaces was asked for so many times.
+async fn until_listed(fake: &FakeNomad, times: usize) {
+    let listed = |requests: &[SeenRequest]| {
+        let lists = requests.iter().filter(|seen| seen.path == "/v1/namespaces");
+        lists.count() >= times
+    };
+    fake.wait_for_requests(PATIENCE, listed).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_new_namespace_is_followed_and_what_went_by_is_a_gap() {
     let fake = FakeNomad::builder().start().await.unwrap();
@@ -92,15 +101,7 @@ async fn namespaces_that_cannot_be_listed_do_not_disturb_the_stream() {
     fake.append_batch(&job(5, "a")).unwrap();
     let mut follower = Follower::of(&fake, OPTIONS);
     follower.until_events(1).await;
-    fake.wait_for_requests(PATIENCE, |requests| {
-        requests
-            .iter()
-            .filter(|seen| seen.path == "/v1/namespaces")
-            .count()
-            >= 3
-    })
-    .await
-    .unwrap();
+    until_listed(&fake, 3).await;
     fake.append_batch(&job(6, "b")).unwrap();
     follower.until_events(2).await;
     assert_eq!(follower.notices("Disconnected"), 0);
@@ -125,15 +126,7 @@ async fn one_namespace_is_not_subscribed_to_again() {
     );
     follower.until_events(1).await;
     fake.append_batch(&job_in("team", 6)).unwrap();
-    fake.wait_for_requests(PATIENCE, |requests| {
-        requests
-            .iter()
-            .filter(|seen| seen.path == "/v1/namespaces")
-            .count()
-            >= 3
-    })
-    .await
-    .unwrap();
+    until_listed(&fake, 3).await;
     assert_eq!(fake.stream_requests().len(), 1);
     assert_eq!(follower.notices("Gap"), 0);
 }

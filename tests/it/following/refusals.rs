@@ -35,6 +35,13 @@ struct Row {
     words: &'static [&'static str],
 }
 
+fn with_rights_in_team_a(fake: FakeNomadBuilder) -> FakeNomadBuilder {
+    let access = Access::client()
+        .namespace("team-a", ["read-job"])
+        .node_read();
+    fake.namespace("team-a", 3).token_with(TOKEN, access)
+}
+
 const ROW: Row = Row {
     case: "",
     fake: |fake| fake,
@@ -132,28 +139,14 @@ const ROWS: [Row; 17] = [
     },
     Row {
         case: "namespaces that it does not see",
-        fake: |fake| {
-            fake.namespace("team-a", 3).token_with(
-                TOKEN,
-                Access::client()
-                    .namespace("team-a", ["read-job"])
-                    .node_read(),
-            )
-        },
+        fake: with_rights_in_team_a,
         cause: "namespace",
         words: &["rights in team-a only"],
         ..ROW
     },
     Row {
         case: "a namespace that does not exist",
-        fake: |fake| {
-            fake.namespace("team-a", 3).token_with(
-                TOKEN,
-                Access::client()
-                    .namespace("team-a", ["read-job"])
-                    .node_read(),
-            )
-        },
+        fake: with_rights_in_team_a,
         options: r#"{"namespace": "ghost", "token": "11111111-2222-3333-4444-555555555555", "backoff_max_secs": 1}"#,
         cause: "namespace",
         words: &["in ghost", "does not exist", "it sees", "team-a"],

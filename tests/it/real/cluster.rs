@@ -36,7 +36,7 @@ fn register_some(cluster: &Cluster, through: usize, prefix: &str, count: usize) 
 async fn nothing_is_lost_or_repeated_when_the_leader_is_killed() {
     let mut cluster = Cluster::start(3, WHOLE_HISTORY);
     let leader = cluster.leader();
-    let others: Vec<usize> = (0..3).filter(|number| *number != leader).collect();
+    let others = cluster.all_but(leader);
     let reader = Reader::start(cluster.address(others[0]), &TOPICS, "*");
     let endpoints = [leader, others[0], others[1]].map(|number| cluster.url(number));
     // One is connected to the leader, the other to a server that stays.
@@ -109,7 +109,7 @@ async fn a_server_that_replays_its_log_after_a_crash_repeats_nothing() {
 async fn a_frozen_server_is_left_for_the_next_one() {
     let cluster = Cluster::start(3, WHOLE_HISTORY);
     let leader = cluster.leader();
-    let others: Vec<usize> = (0..3).filter(|number| *number != leader).collect();
+    let others = cluster.all_but(leader);
     let reader = Reader::start(cluster.address(leader), &TOPICS, "*");
     let endpoints = [others[0], others[1]].map(|number| cluster.url(number));
     let mut follower = Follower::with_endpoints(&endpoints, OPTIONS);
@@ -137,7 +137,7 @@ async fn a_frozen_server_is_left_for_the_next_one() {
 async fn a_lost_quorum_is_waited_for() {
     let mut cluster = Cluster::start(3, WHOLE_HISTORY);
     let leader = cluster.leader();
-    let others: Vec<usize> = (0..3).filter(|number| *number != leader).collect();
+    let others = cluster.all_but(leader);
     let reader = Reader::start(cluster.address(others[0]), &TOPICS, "*");
     let mut follower = Follower::with_endpoints(
         &[cluster.url(others[0])],

@@ -94,6 +94,13 @@ impl Cluster {
         })
     }
 
+    /// Every server but one.
+    pub(crate) fn all_but(&self, number: usize) -> Vec<usize> {
+        (0..self.servers.len())
+            .filter(|other| *other != number)
+            .collect()
+    }
+
     /// Ends a server as a crash would.
     pub(crate) fn kill(&mut self, number: usize) {
         let mut process = self.servers[number].process.take().expect("it runs");

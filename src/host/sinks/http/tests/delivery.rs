@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::*;
-use crate::host::sinks::outbound::harness::Log;
+use crate::host::heard_log::Log;
 
 fn options(more: &str) -> String {
     format!("{JSON}batch.max_events = 1\n{more}")

@@ -2,7 +2,7 @@
 
 use super::webhook::Webhook;
 use super::*;
-use crate::host::sinks::outbound::harness::Log;
+use crate::host::heard_log::Log;
 use crate::host::sinks::outbound::{HttpTransport, UriSecrecy};
 
 /// Part of every secret in these tests.

@@ -279,6 +279,18 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// An error and what is behind it, which the texts of hyper's errors leave out.
+pub(crate) fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

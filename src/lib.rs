@@ -60,6 +60,7 @@
 //! # }
 //! ```
 
+mod bounded_file;
 #[cfg(all(feature = "host", feature = "testing"))]
 pub mod cli;
 pub mod envelope;

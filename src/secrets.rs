@@ -9,6 +9,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::payload::mask::REDACTED;
 
@@ -162,6 +163,13 @@ impl Secrets {
             })
             .max()
     }
+}
+
+/// The value of a header `Authorization` for a user with a password.
+pub(crate) fn basic(user: &str, password: &str) -> SecretString {
+    let text = SecretString::from(format!("{user}:{password}"));
+    let encoded = STANDARD.encode(text.expose_secret());
+    SecretString::from(format!("Basic {encoded}"))
 }
 
 fn part(window: &[u8]) -> Option<[u8; PART]> {

@@ -1,6 +1,5 @@
 //! One connection, one request, one answer.
 
-use std::error::Error as StdError;
 use std::time::Duration;
 
 use http::{HeaderMap, Request, StatusCode, header};
@@ -16,7 +15,7 @@ use url::Url;
 
 use super::dial::Dial;
 use super::mend::{Abrupt, Mended};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, with_sources};
 use crate::event::RaftIndex;
 use crate::options::{Endpoint, Place};
 use crate::secrets::Secrets;
@@ -253,16 +252,4 @@ pub(super) async fn short_text(
         .filter(|c| !c.is_control())
         .collect();
     connection.secrets.mask(&text)
-}
-
-/// An error and what is behind it, which hyper's own text leaves out.
-pub(crate) fn with_sources(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        next = source.source();
-    }
-    text
 }

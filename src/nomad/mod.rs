@@ -25,12 +25,12 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
+use crate::bounded_file;
 use crate::error::{Error, ErrorKind};
 use crate::event::RaftIndex;
 use crate::options::{Endpoint, Settings, Token, check_token};
 use crate::shown;
 use crate::tls::Tls;
-pub(crate) use connection::with_sources;
 use connection::{Connection, Within};
 pub(crate) use diagnosis::diagnose;
 pub(crate) use dial::{Dial, Network};
@@ -212,7 +212,7 @@ impl Client {
                 let shown = shown::path(path).into_owned();
                 let path = path.clone();
                 let text = self
-                    .alone(move || read_bounded(&path))
+                    .alone(move || read_token(&path))
                     .await
                     .flatten()
                     .map_err(|error| {
@@ -251,17 +251,12 @@ fn refusal(what: &str, status: u16, said: &str) -> Error {
     Error::new(kind, format!("answered {status}{shown} for {path}{advice}"))
 }
 
-fn read_bounded(path: &std::path::Path) -> std::io::Result<String> {
-    use std::io::Read;
-    let mut text = String::new();
-    let read = std::fs::File::open(path)?
-        .take(MAX_TOKEN_FILE_BYTES + 1)
-        .read_to_string(&mut text)?;
-    // A piece of a token would look like a wrong one.
-    if read as u64 > MAX_TOKEN_FILE_BYTES {
-        return Err(std::io::Error::other(format!(
-            "it is longer than {MAX_TOKEN_FILE_BYTES} bytes"
-        )));
-    }
-    Ok(text)
+fn read_token(path: &std::path::Path) -> std::io::Result<String> {
+    let bytes = bounded_file::read(path, MAX_TOKEN_FILE_BYTES)?;
+    String::from_utf8(bytes).map_err(|_| {
+        std::io::Error::new(
+            std::io::ErrorKind::InvalidData,
+            "stream did not contain valid UTF-8",
+        )
+    })
 }

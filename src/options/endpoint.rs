@@ -3,13 +3,12 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::{DEFAULT_ENDPOINT, OptionError};
+use crate::secrets::basic;
 
 /// The address of an agent, checked.
 #[derive(Clone, Debug)]
@@ -36,9 +35,7 @@ pub(crate) struct BasicAuth(SecretString);
 
 impl BasicAuth {
     fn new(user: &str, password: &str) -> Self {
-        let text = SecretString::from(format!("{user}:{password}"));
-        let encoded = STANDARD.encode(text.expose_secret());
-        Self(SecretString::from(format!("Basic {encoded}")))
+        Self(basic(user, password))
     }
 
     /// As Nomad's client reads `NOMAD_HTTP_AUTH`: `user:password`, or a user alone.

@@ -5,7 +5,7 @@ use std::future::Future;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, with_sources};
 use crate::event::RaftIndex;
 use crate::nomad::{self, Client, NamespaceList, Purpose, Subscription};
 
@@ -82,7 +82,7 @@ impl Body for Subscription {
             Ok(frame) => Ok(frame.into_data().unwrap_or_default()),
             Err(error) => Err(Error::new(
                 ErrorKind::Broken,
-                format!("the connection broke: {}", nomad::with_sources(&error)),
+                format!("the connection broke: {}", with_sources(&error)),
             )),
         })
     }

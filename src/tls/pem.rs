@@ -1,8 +1,7 @@
 //! Certificates and keys, from files or from text in the options.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use pkcs8::EncryptedPrivateKeyInfoRef;
@@ -12,6 +11,7 @@ use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use serde::{Deserialize, Deserializer};
 
 use super::{TlsError, TlsOptions};
+use crate::bounded_file;
 
 /// Longest file that is read; the list of every public authority has a quarter of a megabyte.
 const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -262,7 +262,8 @@ fn read(option: &'static str, source: &PemSource) -> Result<Vec<u8>, TlsError> {
     match source {
         PemSource::Inline(text) => Ok(text.expose_secret().as_bytes().to_vec()),
         PemSource::File(path) | PemSource::Directory(path) => {
-            read_bounded(path).map_err(|error| unreadable(option, path, &error))
+            bounded_file::read(path, MAX_FILE_BYTES)
+                .map_err(|error| unreadable(option, path, &error))
         }
     }
 }
@@ -288,21 +289,11 @@ fn read_directory(path: &Path) -> Result<Vec<Vec<u8>>, TlsError> {
     files.sort();
     files
         .iter()
-        .map(|file| read_bounded(file).map_err(|error| unreadable("ca_file", file, &error)))
+        .map(|file| {
+            bounded_file::read(file, MAX_FILE_BYTES)
+                .map_err(|error| unreadable("ca_file", file, &error))
+        })
         .collect()
-}
-
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let read = File::open(path)?
-        .take(MAX_FILE_BYTES + 1)
-        .read_to_end(&mut bytes)?;
-    if read as u64 > MAX_FILE_BYTES {
-        return Err(io::Error::other(format!(
-            "it is longer than {MAX_FILE_BYTES} bytes"
-        )));
-    }
-    Ok(bytes)
 }
 
 fn unreadable(option: &'static str, path: &Path, error: &io::Error) -> TlsError {

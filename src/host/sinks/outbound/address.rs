@@ -4,7 +4,7 @@ use http::uri::{Authority, Scheme, Uri};
 use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 
-use super::options::basic;
+use crate::secrets::basic;
 
 /// What is no address. Quotes nothing of it: it can be a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -14,6 +14,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::connector::Connector;
+use crate::error::with_sources;
 use crate::secrets::Secrets;
 use crate::tls::{self, Tls};
 
@@ -119,7 +120,7 @@ impl HttpTransport {
                 };
                 tls.explain(host, failure)
             }
-            _ => chain(error),
+            _ => with_sources(error),
         }
     }
 }
@@ -137,7 +138,7 @@ impl Transport for HttpTransport {
                 .or_insert(HeaderValue::from_static(value));
         }
         let uri = request.uri().clone();
-        let secrets = secrets_of(&request, self.secrecy);
+        let sent = request.headers().clone();
         let response = self
             .client
             .request(request)
@@ -148,7 +149,10 @@ impl Transport for HttpTransport {
         let body = beginning(response.into_body()).await;
         Ok(Answer {
             status,
-            text: if secrets.are_in(&body) {
+            // Most answers are empty, and then there is nothing to look for.
+            text: if body.is_empty() {
+                String::new()
+            } else if secrets_of(&sent, &uri, self.secrecy).are_in(&body) {
                 NOT_SHOWN.to_owned()
             } else {
                 shown(&body)
@@ -159,10 +163,10 @@ impl Transport for HttpTransport {
 }
 
 /// What of a request an answer must not repeat in a log: error pages like to quote the address and the credentials.
-fn secrets_of<B>(request: &Request<B>, secrecy: UriSecrecy) -> Secrets {
-    let mut secrets = Secrets::of_headers(request.headers());
+fn secrets_of(headers: &HeaderMap, uri: &Uri, secrecy: UriSecrecy) -> Secrets {
+    let mut secrets = Secrets::of_headers(headers);
     if secrecy == UriSecrecy::Secret
-        && let Some(path) = request.uri().path_and_query()
+        && let Some(path) = uri.path_and_query()
     {
         secrets.add_words(path.as_str());
     }
@@ -222,18 +226,6 @@ fn shown(body: &[u8]) -> String {
     line
 }
 
-/// An error with its causes, which hold the interesting part ("connection refused").
-fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -286,7 +278,7 @@ mod tests {
                 .header("x-public", "ordinary")
                 .body(())
                 .unwrap();
-        let secret = secrets_of(&request, UriSecrecy::Secret);
+        let secret = secrets_of(request.headers(), request.uri(), UriSecrecy::Secret);
         for body in [
             "no such place: /services/T00000/B11111/x0SECRET0x",
             "&#x2F;x0SECRET0x was not found",
@@ -301,7 +293,7 @@ mod tests {
         ] {
             assert!(!secret.are_in(body.as_bytes()), "{body}");
         }
-        let public = secrets_of(&request, UriSecrecy::Public);
+        let public = secrets_of(request.headers(), request.uri(), UriSecrecy::Public);
         assert!(!public.are_in(b"/services/T00000/B11111/x0SECRET0x"));
         assert!(public.are_in(b"bad token 123456"));
     }

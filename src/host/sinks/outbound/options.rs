@@ -5,14 +5,13 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::header::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde::de::{IgnoredAny, MapAccess, Visitor, value::MapAccessDeserializer};
 
 use super::{BatchLimits, RateLimit, RequestLimits, RetryLimits, RetryRule};
+use crate::secrets::basic;
 use crate::tls::TlsError;
 
 /// For one attempt.
@@ -173,11 +172,6 @@ pub(crate) fn credentials(
         HeaderValue::from_str(credentials.expose_secret()).map_err(|_| OptionError::Credentials)?;
     header.set_sensitive(true);
     Ok(Some(header))
-}
-
-pub(super) fn basic(user: &str, password: &str) -> SecretString {
-    let encoded = STANDARD.encode(format!("{user}:{password}"));
-    SecretString::from(format!("Basic {encoded}"))
 }
 
 impl BatchConfig {

@@ -1,13 +1,12 @@
 //! Who may scrape.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, header};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::host::USE_VECTOR;
+use crate::secrets::basic;
 
 /// The option `auth`.
 #[derive(Clone, Debug, Deserialize)]
@@ -41,19 +40,19 @@ impl Access {
     pub(super) fn new(auth: Option<&Auth>) -> Result<Self, String> {
         let expected = match auth {
             None => None,
-            Some(Auth::Basic { user, password }) => {
-                let credentials = format!("{user}:{}", password.expose_secret());
-                Some(format!("Basic {}", STANDARD.encode(credentials)))
-            }
-            Some(Auth::Bearer { token }) => Some(format!("Bearer {}", token.expose_secret())),
-            Some(Auth::Custom { value }) => Some(value.expose_secret().to_owned()),
+            Some(Auth::Basic { user, password }) => Some(basic(user, password.expose_secret())),
+            Some(Auth::Bearer { token }) => Some(SecretString::from(format!(
+                "Bearer {}",
+                token.expose_secret()
+            ))),
+            Some(Auth::Custom { value }) => Some(value.clone()),
             Some(Auth::Aws(_)) => {
                 return Err(format!(
                     "option `auth.strategy`: Vector has `aws`, this program has `basic`, `bearer` and `custom`; {USE_VECTOR}"
                 ));
             }
         };
-        Ok(Self(expected.map(SecretString::from)))
+        Ok(Self(expected))
     }
 
     /// Whether a request with these headers may pass.

@@ -21,7 +21,7 @@ use crate::tls::{Tls, TlsOptions};
 use endpoint::BasicAuth;
 pub(crate) use endpoint::{Endpoint, Place};
 pub(crate) use topics::KNOWN_TOPICS;
-pub use topics::{DEFAULT_TOPICS, TopicFilter};
+pub use topics::{DEFAULT_TOPICS, NOTICES_OUTPUT, TopicFilter, UNMATCHED_OUTPUT};
 
 /// Nomad's own default address.
 pub const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:4646";
@@ -235,6 +235,21 @@ impl Options {
         })
     }
 
+    /// The named outputs with `multiple_outputs`, as [`Settings::output_names`] has them. Of options that
+    /// [`settings`](Self::settings) refuses, those that were probably meant.
+    #[must_use]
+    pub fn output_names(&self) -> Option<Vec<String>> {
+        let named: Vec<&str> = match &self.topics {
+            Some(topics) => topics.iter().map(String::as_str).collect(),
+            None => DEFAULT_TOPICS.to_vec(),
+        };
+        let topics = named
+            .iter()
+            .map(|text| text.split(':').next().unwrap_or_default());
+        self.multiple_outputs
+            .then(|| topics::output_names(topics.filter(|topic| !topic.is_empty())))
+    }
+
     fn resolve_endpoints(
         &self,
         env: &impl Fn(&str) -> Option<String>,
@@ -349,6 +364,14 @@ impl Settings {
     #[must_use]
     pub fn multiple_outputs(&self) -> bool {
         self.multiple_outputs
+    }
+
+    /// The named outputs with `multiple_outputs`: one for each subscribed topic, [`NOTICES_OUTPUT`] and
+    /// [`UNMATCHED_OUTPUT`], however many keys of a topic are subscribed to. `None` when there is one output without a name.
+    #[must_use]
+    pub fn output_names(&self) -> Option<Vec<String>> {
+        let topics = self.topics.iter().map(|filter| filter.topic.as_str());
+        self.multiple_outputs.then(|| topics::output_names(topics))
     }
 
     /// The subscription.

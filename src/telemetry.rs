@@ -8,6 +8,8 @@
 //! is called: Vector adds `component_id`, `component_kind` and `component_type` from the span of the source, the embedded host
 //! from a recorder of its own. So two sources in one process stay apart, and no label comes twice.
 
+use std::sync::Arc;
+
 use metrics::{Counter, Gauge, Label, Unit};
 use tracing::{error, info, warn};
 
@@ -292,8 +294,17 @@ pub(crate) struct Telemetry {
     queued_bytes: Gauge,
     queue_limit_bytes: Gauge,
     violations: Words,
-    received_bytes: Counter,
+    received_bytes: ReceivedBytes,
     errors: Vec<(&'static str, Counter)>,
+}
+
+/// How a host counts bytes that have come: from the address of an endpoint, without user information, so many. Called for
+/// every read of a socket, so it has to be quick.
+pub type CountBytes = Arc<dyn Fn(&str, usize) + Send + Sync>;
+
+enum ReceivedBytes {
+    Ours(Counter),
+    OfHost(CountBytes),
 }
 
 impl std::fmt::Debug for Telemetry {
@@ -304,7 +315,9 @@ impl std::fmt::Debug for Telemetry {
 
 impl Telemetry {
     /// Registers everything at once, so that what never happens shows as zero.
-    pub(crate) fn register() -> Self {
+    ///
+    /// With `count_bytes`, the host counts the bytes that come in, and there is no [`COMPONENT_RECEIVED_BYTES`] of ours.
+    pub(crate) fn register(count_bytes: Option<CountBytes>) -> Self {
         let causes = || ErrorKind::ALL.iter().map(|kind| kind.as_str());
         let reasons = || Discarded::ALL.iter().map(|reason| reason.as_str());
         let error = |code: &'static str, error_type: &'static str| {
@@ -338,7 +351,10 @@ impl Telemetry {
                 "invariant",
                 Invariant::ALL.iter().map(|invariant| invariant.id()),
             ),
-            received_bytes: COMPONENT_RECEIVED_BYTES.counter(&[("protocol", "http")]),
+            received_bytes: count_bytes.map_or_else(
+                || ReceivedBytes::Ours(COMPONENT_RECEIVED_BYTES.counter(&[("protocol", "http")])),
+                ReceivedBytes::OfHost,
+            ),
             errors: failures
                 .chain(reasons().map(|reason| error(reason, "parser_failed")))
                 .collect(),
@@ -357,8 +373,11 @@ impl Telemetry {
         self.queue_limit_bytes.set(bytes as f64);
     }
 
-    pub(crate) fn received(&self, bytes: usize) {
-        self.received_bytes.increment(bytes as u64);
+    pub(crate) fn received(&self, endpoint: &str, bytes: usize) {
+        match &self.received_bytes {
+            ReceivedBytes::Ours(counter) => counter.increment(bytes as u64),
+            ReceivedBytes::OfHost(count) => count(endpoint, bytes),
+        }
     }
 
     pub(crate) fn silent_for(&self, seconds: f64) {

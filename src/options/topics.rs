@@ -74,6 +74,23 @@ impl TopicFilter {
     }
 }
 
+/// The output for notices, of a source with `multiple_outputs`.
+pub const NOTICES_OUTPUT: &str = "notices";
+/// The output for what no other output takes.
+pub const UNMATCHED_OUTPUT: &str = "_unmatched";
+
+/// The outputs for these topics, each once. `*` names no topic, so nothing stands for it.
+pub(super) fn output_names<'t>(topics: impl Iterator<Item = &'t str>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    let of_topics = topics.filter(|topic| *topic != "*").map(output_name);
+    for name in of_topics.chain([NOTICES_OUTPUT.to_owned(), UNMATCHED_OUTPUT.to_owned()]) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
 /// A topic's name in snake case. A run of capitals is one word, up to the capital that begins the next.
 #[must_use]
 pub(crate) fn output_name(topic: &str) -> String {

@@ -1,7 +1,7 @@
 //! An event as a tree: the log event that users see.
 
 use bytes::Bytes;
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use twox_hash::XxHash3_128;
 use vrl::value::value::ObjectMap;
 use vrl::value::{KeyString, Value};
@@ -13,6 +13,18 @@ use crate::event::{Event, RaftIndex};
 
 /// Vector's field for the kind of source, and ours in it.
 pub const SOURCE_TYPE: &str = "nomad_events";
+
+/// The parts of a log event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parts {
+    /// Nomad's own fields: `Topic`, `Type`, `Key`, `Namespace`, `FilterKeys`, `Index`, `Payload`.
+    pub fields: ObjectMap,
+    /// When it happened.
+    pub timestamp: DateTime<Utc>,
+    /// What stands under `nomad`: `event_id`, `origin`, `timestamp_source`, and `region` and `payload_error` where there is
+    /// one.
+    pub nomad: ObjectMap,
+}
 
 /// Makes log events of events. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -45,6 +57,24 @@ impl Shaper {
     /// The same, with only the wanted parts of the payload. All else is the same, the event's ID too.
     #[must_use]
     pub fn log_event_with(&self, event: &Event, wanted: &Wanted) -> Value {
+        let Parts {
+            fields: mut log_event,
+            timestamp,
+            nomad,
+        } = self.parts_with(event, wanted);
+        log_event.insert(key("nomad"), Value::Object(nomad));
+        log_event.insert(key("source_type"), constant(SOURCE_TYPE));
+        log_event.insert(key("timestamp"), Value::Timestamp(timestamp));
+        Value::Object(log_event)
+    }
+
+    /// The parts of the log event, for a host whose users decide where some of them go.
+    #[must_use]
+    pub fn parts(&self, event: &Event) -> Parts {
+        self.parts_with(event, &Wanted::All)
+    }
+
+    fn parts_with(&self, event: &Event, wanted: &Wanted) -> Parts {
         let treatment = if self.redact && may_need_redaction(&event.payload) {
             Treatment::Show(Place::Root)
         } else {
@@ -85,27 +115,25 @@ impl Shaper {
                     .collect(),
             )
         });
-        Value::Object(ObjectMap::from_iter([
-            (key("FilterKeys"), filter_keys),
-            (key("Index"), index(event.index)),
-            (key("Key"), Value::Bytes(event.key.as_bytes().clone())),
-            (
-                key("Namespace"),
-                Value::Bytes(event.namespace.as_bytes().clone()),
-            ),
-            (key("Payload"), payload),
-            (key("Topic"), Value::Bytes(event.topic.as_bytes().clone())),
-            (
-                key("Type"),
-                Value::Bytes(event.event_type.as_bytes().clone()),
-            ),
-            (key("nomad"), Value::Object(ObjectMap::from_iter(nomad))),
-            (key("source_type"), constant(SOURCE_TYPE)),
-            (
-                key("timestamp"),
-                Value::Timestamp(DateTime::from_timestamp_nanos(event.time.nanos)),
-            ),
-        ]))
+        Parts {
+            fields: ObjectMap::from_iter([
+                (key("FilterKeys"), filter_keys),
+                (key("Index"), index(event.index)),
+                (key("Key"), Value::Bytes(event.key.as_bytes().clone())),
+                (
+                    key("Namespace"),
+                    Value::Bytes(event.namespace.as_bytes().clone()),
+                ),
+                (key("Payload"), payload),
+                (key("Topic"), Value::Bytes(event.topic.as_bytes().clone())),
+                (
+                    key("Type"),
+                    Value::Bytes(event.event_type.as_bytes().clone()),
+                ),
+            ]),
+            timestamp: DateTime::from_timestamp_nanos(event.time.nanos),
+            nomad: ObjectMap::from_iter(nomad),
+        }
     }
 }
 

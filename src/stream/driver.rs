@@ -227,6 +227,7 @@ impl<A: Agents> Driver<A> {
     /// Reads a subscription until it ends, or the machine wants another one.
     async fn read(&mut self, endpoint: usize, mut body: A::Body) {
         let mut splitter = Splitter::new(self.settings.max_line_bytes);
+        let address = self.settings.endpoints[endpoint].to_string();
         self.liveness.not_reading();
         let mut last_byte = self.clock.now();
         let mut last_line = last_byte;
@@ -244,7 +245,7 @@ impl<A: Agents> Driver<A> {
                             return self.step(Input::Ended(closed(splitter.finish())), 0);
                         }
                     };
-                    self.outbox.telemetry.received(data.len());
+                    self.outbox.telemetry.received(&address, data.len());
                     last_byte = self.clock.now();
                     // Of all lines of the chunk, also of one that will have to wait for room.
                     let received = Received {

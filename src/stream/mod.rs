@@ -33,6 +33,7 @@ use crate::invariants::{Invariant, stops_in_time};
 use crate::nomad::{Client, Dial, Network};
 use crate::options::Settings;
 use crate::position::{Delivery, Positions};
+use crate::telemetry::CountBytes;
 use driver::Driver;
 pub use liveness::Liveness;
 use notice::{Notice, Status};
@@ -95,13 +96,27 @@ impl EventStream {
     /// Outside a Tokio runtime.
     #[must_use]
     pub fn follow(settings: Settings) -> Self {
-        Self::follow_over(settings, Arc::new(Network))
+        Self::follow_over(settings, Arc::new(Network), None)
+    }
+
+    /// The same, for a host that counts the bytes that come in by its own means: Vector has an internal event for that.
+    ///
+    /// # Panics
+    ///
+    /// Outside a Tokio runtime.
+    #[must_use]
+    pub fn follow_counting(settings: Settings, count_bytes: CountBytes) -> Self {
+        Self::follow_over(settings, Arc::new(Network), Some(count_bytes))
     }
 
     /// Follows over connections that are made in another way.
-    pub(crate) fn follow_over(settings: Settings, dial: Arc<dyn Dial>) -> Self {
+    pub(crate) fn follow_over(
+        settings: Settings,
+        dial: Arc<dyn Dial>,
+        count_bytes: Option<CountBytes>,
+    ) -> Self {
         let settings = Arc::new(settings);
-        let outbox = Outbox::new(settings.queue_bytes);
+        let outbox = Outbox::new(settings.queue_bytes, count_bytes);
         outbox.telemetry.queue_limit(settings.queue_bytes);
         let interval = settings.status_interval;
         let agents = Client::new(Arc::clone(&settings), dial);

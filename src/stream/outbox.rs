@@ -14,7 +14,7 @@ use super::pending::Pending;
 use crate::event::{Batch, BatchId, Event, RaftIndex};
 use crate::invariants::{Invariant, Watch, memory_bounded};
 use crate::position::{Delivery, Ledger, Positions};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{CountBytes, Telemetry};
 
 /// Shared between the driver, the stream and the acknowledgers.
 #[derive(Debug)]
@@ -53,13 +53,13 @@ struct Counts {
 }
 
 impl Outbox {
-    /// An empty one, for `queue_bytes` of text.
-    pub(super) fn new(queue_bytes: usize) -> Arc<Self> {
+    /// An empty one, for `queue_bytes` of text. Registers what is counted.
+    pub(super) fn new(queue_bytes: usize, count_bytes: Option<CountBytes>) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
             answered: Notify::new(),
             queue_bytes,
-            telemetry: Telemetry::register(),
+            telemetry: Telemetry::register(count_bytes),
         })
     }
 
@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn an_answer_to_what_was_not_taken_yet_upsets_no_count() {
-        let outbox = Outbox::new(1 << 20);
+        let outbox = Outbox::new(1 << 20, None);
         batch(&outbox, 5);
         batch(&outbox, 7);
         let mut cx = Context::from_waker(Waker::noop());
@@ -313,7 +313,7 @@ mod tests {
 
     #[test]
     fn a_batch_that_is_answered_behind_an_unanswered_one_is_not_counted_as_unanswered() {
-        let outbox = Outbox::new(1 << 20);
+        let outbox = Outbox::new(1 << 20, None);
         let mut cx = Context::from_waker(Waker::noop());
         for index in [5, 7, 9] {
             batch(&outbox, index);
@@ -362,7 +362,7 @@ mod tests {
     #[test]
     fn the_gauges_tell_of_a_host_that_answers_nothing() {
         let gauges = Gauges::default();
-        let outbox = metrics::with_local_recorder(&gauges, || Outbox::new(1 << 20));
+        let outbox = metrics::with_local_recorder(&gauges, || Outbox::new(1 << 20, None));
         batch(&outbox, 5);
         assert_eq!(gauges.get("nomad_events_index read"), 5.0);
         assert_eq!(gauges.get("nomad_events_queued_bytes"), 10.0);
@@ -383,7 +383,7 @@ mod tests {
         }
         let (done, waited) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            let outbox = Outbox::new(1 << 20);
+            let outbox = Outbox::new(1 << 20, None);
             let waker = Waker::from(Arc::new(Asks(Arc::clone(&outbox))));
             for push in [(|outbox| batch(outbox, 5)) as fn(&Outbox), |outbox| {
                 outbox.end()
@@ -403,7 +403,7 @@ mod tests {
 
     #[test]
     fn an_unparsable_line_between_queued_batches_is_not_announced_as_a_gap_before_them() {
-        let outbox = Outbox::new(1 << 20);
+        let outbox = Outbox::new(1 << 20, None);
         let discarded_behind = |index| {
             outbox.push_notice(Notice {
                 at: 0,

@@ -102,7 +102,7 @@ impl Follower {
         let options: Options = serde_json::from_str(options).unwrap();
         let settings = options.settings(|_| None).unwrap();
         Self {
-            stream: EventStream::follow_over(settings, Arc::new(Dialer(Arc::clone(memory)))),
+            stream: EventStream::follow_over(settings, Arc::new(Dialer(Arc::clone(memory))), None),
             payloads: Vec::new(),
             notices: Vec::new(),
         }

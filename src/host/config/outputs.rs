@@ -7,11 +7,8 @@ use super::document::component_name;
 use super::nearest::nearest;
 use super::problem::Problem;
 use crate::options::Settings;
+pub(crate) use crate::options::{NOTICES_OUTPUT as NOTICES, UNMATCHED_OUTPUT as UNMATCHED};
 
-/// The output for notices, of a source with `multiple_outputs`.
-pub(crate) const NOTICES: &str = "notices";
-/// The output for what no other output takes.
-pub(crate) const UNMATCHED: &str = "_unmatched";
 /// The name that Vector gives to an output without one, in metrics; no named output may have it.
 pub(crate) const DEFAULT: &str = "_default";
 
@@ -34,25 +31,11 @@ impl fmt::Display for OutputId {
     }
 }
 
-/// The outputs of a source: one without a name, or, with `multiple_outputs`, one for each subscribed topic, `notices`, and
-/// `_unmatched`. Several keys of one topic share an output. A subscription to `*` names no topic, so it leaves `notices` and
-/// `_unmatched` alone.
+/// The outputs of a source.
 pub(crate) fn source_ports(settings: &Settings) -> Vec<Option<String>> {
-    if !settings.multiple_outputs() {
-        return vec![None];
-    }
-    let mut ports: Vec<Option<String>> = Vec::new();
-    let topics = settings
-        .topics()
-        .iter()
-        .filter(|filter| filter.topic != "*")
-        .map(|filter| filter.output_name());
-    for name in topics.chain([NOTICES.to_owned(), UNMATCHED.to_owned()]) {
-        if !ports.contains(&Some(name.clone())) {
-            ports.push(Some(name));
-        }
-    }
-    ports
+    settings
+        .output_names()
+        .map_or_else(|| vec![None], |names| names.into_iter().map(Some).collect())
 }
 
 /// A component, as far as its connections go.

@@ -122,7 +122,7 @@ impl Lab {
             scripts: Mutex::new(scripts.into()),
             ..region
         });
-        let outbox = Outbox::new(settings.queue_bytes);
+        let outbox = Outbox::new(settings.queue_bytes, None);
         let driver = Driver::new(settings, Arc::clone(&region), Arc::clone(&outbox));
         tokio::spawn(driver.run());
         Self {

@@ -101,11 +101,14 @@ impl World {
         };
         let mut world = Self {
             machine: Ruled::new(Machine::new(rules, script.start.mark()), without),
-            outbox: Outbox::new(if without == Some(Rule::Room) {
-                usize::MAX
-            } else {
-                script.queue_bytes
-            }),
+            outbox: Outbox::new(
+                if without == Some(Rule::Room) {
+                    usize::MAX
+                } else {
+                    script.queue_bytes
+                },
+                None,
+            ),
             queue_bytes: script.queue_bytes,
             now: Duration::from_secs(1000),
             history: History::default(),

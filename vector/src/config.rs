@@ -10,7 +10,7 @@ use nomad_events::tls::{PemSource, TlsOptions};
 use secrecy::SecretString;
 use tracing::{info, warn};
 use vector::config::{
-    DataType, GenerateConfig, LogNamespace, SourceConfig, SourceContext, SourceOutput, log_schema,
+    DataType, LogNamespace, SourceConfig, SourceContext, SourceOutput, log_schema,
 };
 use vector::schema::Definition;
 use vector::sources::Source;
@@ -288,7 +288,10 @@ impl NomadEventsConfig {
         options.topics = Some(self.topics.clone());
         options.namespace = Some(self.namespace.clone());
         options.region.clone_from(&self.region);
-        options.token = self.token.as_ref().map(|token| SecretString::from(token.inner()));
+        options.token = self
+            .token
+            .as_ref()
+            .map(|token| SecretString::from(token.inner()));
         options.token_file.clone_from(&self.token_file);
         options.tls = self.tls.as_ref().map(tls_options);
         options.start_at = self.start_at.into();
@@ -358,32 +361,39 @@ impl SourceConfig for NomadEventsConfig {
 fn schema_definition(log_namespace: LogNamespace) -> Definition {
     let name = NomadEventsConfig::NAME;
     let text = Kind::bytes;
-    let mut schema = Definition::new_with_default_metadata(
-        Kind::object(Collection::empty()),
-        [log_namespace],
-    )
-    .with_event_field(&owned_value_path!("Topic"), text(), None)
-    .with_event_field(&owned_value_path!("Type"), text(), None)
-    .with_event_field(&owned_value_path!("Key"), text(), None)
-    .with_event_field(&owned_value_path!("Namespace"), text(), None)
-    .with_event_field(
-        &owned_value_path!("FilterKeys"),
-        Kind::array(Collection::empty().with_unknown(text())).or_null(),
-        None,
-    )
-    // An index beyond 2^63 is kept as its digits.
-    .with_event_field(&owned_value_path!("Index"), Kind::integer().or_bytes(), None)
-    .with_event_field(&owned_value_path!("Payload"), Kind::json(), None)
-    .with_source_metadata(
-        name,
-        log_schema()
-            .timestamp_key()
-            .cloned()
-            .map(LegacyKey::Overwrite),
-        &owned_value_path!("timestamp"),
-        Kind::timestamp(),
-        Some(meaning::TIMESTAMP),
-    );
+    let mut schema =
+        Definition::new_with_default_metadata(Kind::object(Collection::empty()), [log_namespace])
+            .with_event_field(&owned_value_path!("Topic"), text(), None)
+            .with_event_field(&owned_value_path!("Type"), text(), None)
+            .with_event_field(&owned_value_path!("Key"), text(), None)
+            .with_event_field(&owned_value_path!("Namespace"), text(), None)
+            .with_event_field(
+                &owned_value_path!("FilterKeys"),
+                Kind::array(Collection::empty().with_unknown(text())).or_null(),
+                None,
+            )
+            // An index beyond 2^63 is kept as its digits.
+            .with_event_field(
+                &owned_value_path!("Index"),
+                Kind::integer().or_bytes(),
+                None,
+            )
+            // Whatever the topic has; `null` where it cannot be read as a tree.
+            .with_event_field(
+                &owned_value_path!("Payload"),
+                Kind::object(Collection::any()).or_null(),
+                None,
+            )
+            .with_source_metadata(
+                name,
+                log_schema()
+                    .timestamp_key()
+                    .cloned()
+                    .map(LegacyKey::Overwrite),
+                &owned_value_path!("timestamp"),
+                Kind::timestamp(),
+                Some(meaning::TIMESTAMP),
+            );
     for (field, kind) in [
         ("event_id", text()),
         ("origin", text()),

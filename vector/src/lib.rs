@@ -10,6 +10,3 @@ mod internal_events;
 mod source;
 
 pub use config::{NomadEventsConfig, StartAt, StartPoint};
-
-#[cfg(test)]
-mod tests;

@@ -84,11 +84,7 @@ enum End {
 struct Closed;
 
 impl NomadEventsSource {
-    pub(crate) fn new(
-        cx: &SourceContext,
-        settings: Settings,
-        log_namespace: LogNamespace,
-    ) -> Self {
+    pub(crate) fn new(cx: &SourceContext, settings: Settings, log_namespace: LogNamespace) -> Self {
         let shape = Shape {
             component: cx.key.clone(),
             shaper: Shaper::new(settings.redact(), settings.region()),
@@ -101,11 +97,7 @@ impl NomadEventsSource {
     ///
     /// No failure of Nomad or of the network ends it. It fails when the engine ends by itself, which is a defect; Vector then
     /// stops as a whole.
-    pub(crate) async fn run(
-        self,
-        out: SourceSender,
-        shutdown: ShutdownSignal,
-    ) -> Result<(), ()> {
+    pub(crate) async fn run(self, out: SourceSender, shutdown: ShutdownSignal) -> Result<(), ()> {
         let Self { settings, shape } = self;
         let stop_timeout = settings.stop_timeout();
         let mut outputs = Outputs::new(out, &settings);
@@ -136,7 +128,14 @@ impl NomadEventsSource {
             }
         };
         let work = async {
-            let end = forward(&mut stream, &mut outputs, &shape, &finalizer, shutdown.clone()).await;
+            let end = forward(
+                &mut stream,
+                &mut outputs,
+                &shape,
+                &finalizer,
+                shutdown.clone(),
+            )
+            .await;
             // Sinks deliver what they hold when nothing more can come.
             drop(outputs);
             if matches!(end, End::Engine) {
@@ -346,3 +345,6 @@ fn delivery(status: BatchStatus) -> Delivery {
         BatchStatus::Rejected => Delivery::Rejected,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,473 @@
+//! The source between a scripted Nomad and a test that plays the topology.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::Stream;
+use nomad_events::testing::eventually;
+use nomad_events::testing::nomad::{BatchText, EventText, FakeNomad};
+use tokio::time::{Instant, timeout};
+use vector::config::SourceConfig;
+use vector::event::{Event as VectorEvent, EventContainer as _, EventStatus};
+use vector::test_util::components::{
+    HTTP_PULL_SOURCE_TAGS, run_and_assert_source_compliance_advanced,
+};
+
+use super::*;
+use crate::NomadEventsConfig;
+
+/// How long anything may take before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// `stop_timeout_secs` where a test waits for it.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+/// How much later a busy machine may be.
+const SLACK: Duration = Duration::from_secs(5);
+
+fn config(nomad: &FakeNomad, more: &str) -> NomadEventsConfig {
+    let text = format!("endpoints = [\"{}\"]\n{more}", nomad.url());
+    toml::from_str(&text).unwrap()
+}
+
+async fn fake() -> FakeNomad {
+    FakeNomad::builder().start().await.unwrap()
+}
+
+fn event(topic: &str, event_type: &str, key: &str) -> EventText {
+    EventText::new(topic, event_type, key).payload(format!(r#"{{"{topic}":{{"ID":"{key}"}}}}"#))
+}
+
+fn append(nomad: &FakeNomad, index: u64, events: impl IntoIterator<Item = EventText>) {
+    let batch = events
+        .into_iter()
+        .fold(BatchText::new(index), BatchText::event);
+    nomad.append_batch(&batch).unwrap();
+}
+
+fn field(event: &VectorEvent, path: &str) -> String {
+    event
+        .as_log()
+        .get(path)
+        .unwrap()
+        .to_string_lossy()
+        .into_owned()
+}
+
+fn is_notice(event: &VectorEvent) -> bool {
+    field(event, "Topic") == "NomadEvents"
+}
+
+/// A running source, without a coordinator: it is stopped by hand.
+struct Running {
+    shutdown: vector::shutdown::SourceShutdownCoordinator,
+    key: ComponentKey,
+    task: tokio::task::JoinHandle<Result<(), ()>>,
+}
+
+impl Running {
+    async fn start(config: &NomadEventsConfig, out: SourceSender) -> Self {
+        let key = ComponentKey::from("nomad");
+        let (cx, shutdown) = SourceContext::new_shutdown(&key, out);
+        let source = config.build(cx).await.unwrap();
+        Self {
+            shutdown,
+            key,
+            task: tokio::spawn(source),
+        }
+    }
+
+    /// Asks it to stop, and gives how long it took.
+    async fn stop(mut self) -> Duration {
+        let asked = Instant::now();
+        let limit = std::time::Instant::now() + PATIENCE;
+        let stopped = self.shutdown.shutdown_source(&self.key, limit.into());
+        let ended = timeout(PATIENCE, self.task).await.expect("still running");
+        assert_eq!(ended.unwrap(), Ok(()));
+        assert!(stopped.await, "it had to be killed");
+        asked.elapsed()
+    }
+}
+
+async fn next(events: &mut (impl Stream<Item = VectorEvent> + Unpin)) -> VectorEvent {
+    timeout(PATIENCE, events.next())
+        .await
+        .expect("no event")
+        .expect("no end")
+}
+
+/// The next event that is no notice.
+async fn next_of_nomad(events: &mut (impl Stream<Item = VectorEvent> + Unpin)) -> VectorEvent {
+    loop {
+        let event = next(events).await;
+        if !is_notice(&event) {
+            return event;
+        }
+    }
+}
+
+/// The first `Status` notice that fulfils the condition.
+async fn status(
+    events: &mut (impl Stream<Item = VectorEvent> + Unpin),
+    condition: impl Fn(&Value) -> bool,
+) -> Value {
+    let waited = timeout(PATIENCE, async {
+        loop {
+            let event = next(events).await;
+            if is_notice(&event) && field(&event, "Type") == "Status" {
+                let status = event.as_log().get("Payload.Status").unwrap().clone();
+                if condition(&status) {
+                    return status;
+                }
+            }
+        }
+    });
+    waited.await.expect("no such status")
+}
+
+fn number(status: &Value, name: &str) -> i64 {
+    status.as_object().unwrap()[name].as_integer().unwrap()
+}
+
+#[tokio::test]
+async fn compliance() {
+    let nomad = fake().await;
+    append(&nomad, 5, [event("Job", "JobRegistered", "web")]);
+    let events = run_and_assert_source_compliance_advanced(
+        config(&nomad, ""),
+        |_| {},
+        Some(PATIENCE),
+        // `Started`, `Connected` and the event.
+        Some(3),
+        &HTTP_PULL_SOURCE_TAGS,
+    )
+    .await;
+    assert_eq!(events.iter().filter(|event| !is_notice(event)).count(), 1);
+}
+
+#[tokio::test]
+async fn events_have_nomads_fields_and_ours_in_both_namespaces() {
+    let nomad = fake().await;
+    append(
+        &nomad,
+        5,
+        [event("Job", "JobRegistered", "web").filter_keys(["other"])],
+    );
+
+    for (namespace, log_namespace) in [(false, LogNamespace::Legacy), (true, LogNamespace::Vector)]
+    {
+        let config = config(
+            &nomad,
+            &format!("log_namespace = {namespace}\nregion = \"global\""),
+        );
+        let (out, mut events) = SourceSender::new_test();
+        let running = Running::start(&config, out).await;
+        let event = next_of_nomad(&mut events).await;
+        let schema = config.outputs(LogNamespace::Legacy)[0]
+            .schema_definition(true)
+            .unwrap();
+        schema.assert_valid_for_event(&event);
+
+        let log = event.as_log();
+        for (name, value) in [
+            ("Topic", "Job"),
+            ("Type", "JobRegistered"),
+            ("Key", "web"),
+            ("Namespace", "default"),
+            ("Index", "5"),
+            ("FilterKeys[0]", "other"),
+            ("Payload.Job.ID", "web"),
+        ] {
+            assert_eq!(field(&event, name), value);
+        }
+        let (ours, source_type) = match log_namespace {
+            LogNamespace::Legacy => ("nomad", "source_type"),
+            LogNamespace::Vector => ("%nomad_events", "%vector.source_type"),
+        };
+        assert_eq!(field(&event, source_type), "nomad_events");
+        assert_eq!(field(&event, &format!("{ours}.origin")), "stream");
+        assert_eq!(field(&event, &format!("{ours}.region")), "global");
+        assert_eq!(
+            field(&event, &format!("{ours}.timestamp_source")),
+            "receipt"
+        );
+        assert_eq!(field(&event, &format!("{ours}.event_id")).len(), 32);
+        let names: Vec<String> = log
+            .as_map()
+            .unwrap()
+            .keys()
+            .map(ToString::to_string)
+            .collect();
+        let added: &[&str] = match log_namespace {
+            LogNamespace::Legacy => &["nomad", "source_type", "timestamp"],
+            LogNamespace::Vector => {
+                assert!(log.get("%vector.ingest_timestamp").unwrap().is_timestamp());
+                assert!(log.get("%nomad_events.timestamp").unwrap().is_timestamp());
+                &[]
+            }
+        };
+        let nomads = [
+            "FilterKeys",
+            "Index",
+            "Key",
+            "Namespace",
+            "Payload",
+            "Topic",
+            "Type",
+        ];
+        assert_eq!(names, [&nomads, added].concat());
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn the_time_of_an_event_is_the_engines_and_not_that_of_its_arrival() {
+    let nomad = fake().await;
+    let payload = r#"{"Evaluation":{"ID":"e","ModifyTime":1700000000123456789}}"#;
+    append(
+        &nomad,
+        5,
+        [EventText::new("Evaluation", "EvaluationUpdated", "e").payload(payload)],
+    );
+    let (out, mut events) = SourceSender::new_test();
+    let running = Running::start(&config(&nomad, ""), out).await;
+    let event = next_of_nomad(&mut events).await;
+    let time = event
+        .as_log()
+        .get_timestamp()
+        .unwrap()
+        .as_timestamp()
+        .unwrap();
+    assert_eq!(time.timestamp_nanos_opt(), Some(1_700_000_000_123_456_789));
+    assert_eq!(field(&event, "nomad.timestamp_source"), "payload");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn secrets_are_replaced_unless_told_otherwise() {
+    let nomad = fake().await;
+    let payload = r#"{"Job":{"ID":"web","TaskGroups":[{"Tasks":[{"Env":{"A":"hunter2"}}]}]}}"#;
+    append(
+        &nomad,
+        5,
+        [EventText::new("Job", "JobRegistered", "web").payload(payload)],
+    );
+    for (more, shown) in [("", "[REDACTED]"), ("redact = false", "hunter2")] {
+        let (out, mut events) = SourceSender::new_test();
+        let running = Running::start(&config(&nomad, more), out).await;
+        let event = next_of_nomad(&mut events).await;
+        assert_eq!(
+            field(&event, "Payload.Job.TaskGroups[0].Tasks[0].Env.A"),
+            shown
+        );
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn every_topic_comes_out_of_its_own_output() {
+    let nomad = fake().await;
+    let sent = [
+        ("Job", "JobRegistered", "web"),
+        ("Allocation", "AllocationUpdated", "a"),
+        ("Node", "NodeDrain", "n"),
+        ("Job", "JobDeregistered", "web"),
+    ];
+    append(
+        &nomad,
+        5,
+        sent.map(|(topic, kind, key)| event(topic, kind, key)),
+    );
+    let config = config(
+        &nomad,
+        "multiple_outputs = true\ntopics = [\"Job\", \"Allocation\", \"Node\"]",
+    );
+    let (mut out, _) = SourceSender::new_test();
+    let mut outputs = BTreeMap::new();
+    for name in ["job", "allocation", "node", "notices", "_unmatched"] {
+        outputs.insert(
+            name,
+            out.add_outputs(EventStatus::Delivered, name.to_owned()),
+        );
+    }
+    let running = Running::start(&config, out).await;
+    for (name, wanted) in [
+        ("job", vec!["JobRegistered", "JobDeregistered"]),
+        ("allocation", vec!["AllocationUpdated"]),
+        ("node", vec!["NodeDrain"]),
+        ("notices", vec!["Started", "Connected"]),
+    ] {
+        let output = outputs.get_mut(name).unwrap();
+        let mut types = Vec::new();
+        while types.len() < wanted.len() {
+            let item = timeout(PATIENCE, output.next())
+                .await
+                .expect("no event")
+                .unwrap();
+            types.extend(item.events.iter_events().map(|event| {
+                let log = event.to_owned();
+                field(&VectorEvent::from(log.as_log().clone()), "Type")
+            }));
+        }
+        assert_eq!(types, wanted, "{name}");
+    }
+    running.stop().await;
+    assert!(
+        outputs
+            .get_mut("_unmatched")
+            .unwrap()
+            .next()
+            .await
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn what_sinks_say_moves_the_acknowledged_position_and_is_counted() {
+    for (answer, rejected) in [
+        (EventStatus::Delivered, 0),
+        (EventStatus::Rejected, 2),
+        (EventStatus::Errored, 2),
+    ] {
+        let nomad = fake().await;
+        for index in [5, 6] {
+            append(&nomad, index, [event("Job", "JobRegistered", "web")]);
+        }
+        let (out, mut events) = SourceSender::new_test_finalize(answer);
+        let running = Running::start(&config(&nomad, "status_interval_secs = 1"), out).await;
+        let status = status(&mut events, |status| number(status, "acknowledged") == 6).await;
+        assert_eq!(number(&status, "rejected_events"), rejected, "{answer:?}");
+        assert_eq!(number(&status, "queued_bytes"), 0, "{answer:?}");
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_before_it_is_answered_whatever_comes_behind() {
+    let nomad = fake().await;
+    for index in [5, 6] {
+        append(&nomad, index, [event("Job", "JobRegistered", "web")]);
+    }
+    let (out, mut events) = SourceSender::new_test();
+    let running = Running::start(&config(&nomad, "status_interval_secs = 1"), out).await;
+    let first = next_of_nomad(&mut events).await;
+    // The second one is dropped here, which is an answer.
+    drop(next_of_nomad(&mut events).await);
+    let held = status(&mut events, |status| number(status, "emitted") == 6).await;
+    assert_eq!(number(&held, "acknowledged"), 0);
+    drop(first);
+    status(&mut events, |status| number(status, "acknowledged") == 6).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_answers_and_no_longer_than_it_may() {
+    let nomad = fake().await;
+    append(&nomad, 5, [event("Job", "JobRegistered", "web")]);
+    let config = config(
+        &nomad,
+        &format!("stop_timeout_secs = {}", STOP_TIMEOUT.as_secs()),
+    );
+
+    // Nobody answers.
+    let (out, mut events) = SourceSender::new_test();
+    let running = Running::start(&config, out).await;
+    let held = next_of_nomad(&mut events).await;
+    let took = running.stop().await;
+    assert!(
+        took >= STOP_TIMEOUT && took < STOP_TIMEOUT + SLACK,
+        "{took:?}"
+    );
+    drop(held);
+
+    // Somebody answers after the request.
+    let (out, mut events) = SourceSender::new_test();
+    let running = Running::start(&config, out).await;
+    let held = next_of_nomad(&mut events).await;
+    let task = tokio::spawn(running.stop());
+    let closed = eventually(PATIENCE, || nomad.open_streams() == 0);
+    closed.await.unwrap();
+    drop(held);
+    let took = task.await.unwrap();
+    assert!(took < STOP_TIMEOUT + SLACK, "{took:?}");
+    // Its outputs are closed, so that sinks deliver what they hold.
+    while events.next().await.is_some() {}
+}
+
+#[tokio::test]
+async fn a_sending_that_is_blocked_does_not_hold_up_a_stop() {
+    let nomad = FakeNomad::builder()
+        .buffer_size(10_000)
+        .start()
+        .await
+        .unwrap();
+    // Far more than the buffer of an output has room for.
+    for index in 5..5_000 {
+        append(&nomad, index, [event("Job", "JobRegistered", "web")]);
+    }
+    let config = config(
+        &nomad,
+        &format!("stop_timeout_secs = {}", STOP_TIMEOUT.as_secs()),
+    );
+    let (out, events) = SourceSender::new_test();
+    let running = Running::start(&config, out).await;
+    // It has read as much as it will, when the server cannot send any more.
+    let mut before = None;
+    let stuck = eventually(PATIENCE, || {
+        let sent = nomad.streams().last().map(|stream| stream.batches_sent());
+        std::mem::replace(&mut before, sent) == sent && sent > Some(1_000)
+    });
+    stuck.await.unwrap();
+    let took = running.stop().await;
+    assert!(took < STOP_TIMEOUT + SLACK, "{took:?}");
+    drop(events);
+}
+
+#[tokio::test]
+async fn a_topology_that_is_gone_ends_the_source() {
+    let nomad = fake().await;
+    let (out, events) = SourceSender::new_test();
+    let running = Running::start(&config(&nomad, ""), out).await;
+    nomad.wait_for_streams(1, PATIENCE).await.unwrap();
+    drop(events);
+    append(&nomad, 5, [event("Job", "JobRegistered", "web")]);
+    let ended = timeout(PATIENCE, running.task)
+        .await
+        .expect("still running");
+    assert_eq!(ended.unwrap(), Ok(()));
+    let closed = eventually(PATIENCE, || nomad.open_streams() == 0);
+    closed.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_long_line_is_sent_in_parts() {
+    let nomad = fake().await;
+    let filler = "x".repeat(10_000);
+    let events = (0..100).map(|number| {
+        EventText::new("Job", "JobRegistered", &number.to_string())
+            .payload(format!(r#"{{"Job":{{"Name":"{filler}"}}}}"#))
+    });
+    append(&nomad, 5, events);
+    let (mut out, _) = SourceSender::new_test();
+    let mut jobs = out.add_outputs(EventStatus::Delivered, "job".to_owned());
+    for name in ["notices", "_unmatched"] {
+        // Nobody looks at them, and they have room.
+        std::mem::forget(out.add_outputs(EventStatus::Delivered, name.to_owned()));
+    }
+    let config = config(&nomad, "multiple_outputs = true\ntopics = [\"Job\"]");
+    let running = Running::start(&config, out).await;
+    let (mut parts, mut count) = (0, 0);
+    while count < 100 {
+        let item = timeout(PATIENCE, jobs.next())
+            .await
+            .expect("no event")
+            .unwrap();
+        parts += 1;
+        count += item.events.len();
+        assert!(
+            item.events.len() <= 20,
+            "{} trees at once",
+            item.events.len()
+        );
+    }
+    assert!(parts >= 5, "{parts}");
+    running.stop().await;
+}

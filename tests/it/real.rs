@@ -170,16 +170,15 @@ fn assert_nothing_left(nomad: NomadServer, loki: LokiServer) {
     assert_eq!(left_by_loki, [], "left by Loki");
 }
 
-/// Our own binary, with the recommended configuration and the rights that the shipped policy gives.
-fn start_nomad_events(stage: &Stage) -> Process {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_nomad-events"));
-    without_cluster(&mut command)
+/// Starts a host with the recommended configuration and the rights that the shipped policy gives.
+fn start(name: &'static str, command: &mut Command, stage: &Stage) -> Process {
+    without_cluster(command)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args(["run", "--config", "config/vector.toml"])
+        .args(["--config", "config/vector.toml"])
         .env("NOMAD_ADDR", format!("http://{}", stage.nomad.address()))
         .env("NOMAD_TOKEN", stage.nomad.shipped_token().secret)
         .env("LOKI_ADDR", format!("http://{}", stage.loki.address()));
-    Process::start("nomad-events", folder("nomad-events"), &mut command)
+    Process::start(name, folder(name), command)
 }
 
 #[test]
@@ -188,17 +187,30 @@ fn start_nomad_events(stage: &Stage) -> Process {
     ignore = "needs Go and minutes: cargo test --features real-servers"
 )]
 fn everything_is_in_loki_exactly_once() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nomad-events"));
+    assert_everything_comes_once("nomad-events", command.arg("run"));
+}
+
+#[test]
+#[ignore = "needs Vector with the plugin: NOMAD_VECTOR=path cargo test --features real-servers nomad_vector -- --ignored"]
+fn everything_is_in_loki_exactly_once_by_nomad_vector() {
+    let program =
+        std::env::var_os("NOMAD_VECTOR").expect("NOMAD_VECTOR has the path of the program");
+    assert_everything_comes_once("nomad-vector", &mut Command::new(program));
+}
+
+fn assert_everything_comes_once(name: &'static str, command: &mut Command) {
     let stage = Stage::set();
-    let mut nomad_events = start_nomad_events(&stage);
+    let mut host = start(name, command, &stage);
     // So that it, too, is past what the server had kept when the scenario begins.
     let kept = expected(&stage.reader.lines());
-    wait_until_shipped(&stage.loki, &kept, Some(&mut nomad_events));
+    wait_until_shipped(&stage.loki, &kept, Some(&mut host));
 
     let (nomad, loki, expected) = stage.play();
-    wait_until_shipped(&loki, &expected, Some(&mut nomad_events));
+    wait_until_shipped(&loki, &expected, Some(&mut host));
     let stopping = Instant::now();
-    let status = nomad_events.terminate();
-    println!("nomad-events has ended after {:?}", stopping.elapsed());
+    let status = host.terminate();
+    println!("{name} has ended after {:?}", stopping.elapsed());
     assert!(status.success(), "{status}");
 
     let mut entries = loki.entries().expect("an answer from Loki");

@@ -102,9 +102,11 @@ impl NomadEventsSource {
         let stop_timeout = settings.stop_timeout();
         let mut outputs = Outputs::new(out, &settings);
         let count_bytes: CountBytes = Arc::new(|endpoint, byte_size| {
+            // `http`, `https` or `unix`.
+            let protocol = endpoint.split(':').next().unwrap_or_default();
             emit!(EndpointBytesReceived {
                 byte_size,
-                protocol: "http",
+                protocol,
                 endpoint,
             });
         });

@@ -1,12 +1,13 @@
 //! CPU per event on the recording, from one run: `cargo bench --bench ratios`.
 //!
 //! The first rows are loops in one thread; the last ones are the program itself, as a process of its own between a fake Nomad
-//! and a fake Loki, measured from outside. At the end a flood: lines of 16 MiB, and a Loki that answers nothing. The floor is what any program has to pay that looks into a payload: build its tree
-//! and drop it. Figures of one run belong together; compare ratios, not figures of different machines.
+//! and a fake Loki, measured from outside: the embedded host, and Vector with the plugin where `vector/target/release` has it
+//! (or `NOMAD_VECTOR` says where it is). At the end a flood: lines of 16 MiB, and a Loki that answers nothing. The floor is what
+//! any program has to pay that looks into a payload: build its tree and drop it. Figures of one run belong together; compare ratios, not figures of different machines.
 
 use std::error::Error;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -73,22 +74,19 @@ fn main() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let blackhole = folder.path().join("blackhole.toml");
     fs::write(&blackhole, to_blackhole()?)?;
-    let rows = [
-        (
-            "program, config/vector.toml to blackhole",
-            blackhole.as_path(),
-        ),
-        (
-            "program, config/vector.toml to Loki",
-            Path::new("config/vector.toml"),
-        ),
-        (
-            "program, config/talk.toml (route) to Loki",
-            Path::new("config/talk.toml"),
-        ),
+    let configurations = [
+        ("vector.toml to blackhole", blackhole.as_path()),
+        ("vector.toml to Loki", Path::new("config/vector.toml")),
+        ("talk.toml (route) to Loki", Path::new("config/talk.toml")),
     ];
-    for (name, config) in rows {
-        program(&corpus, &fakes, floor, name, config)?;
+    for host in [Some(Host::Embedded), Host::vector()] {
+        let Some(host) = host else {
+            println!("nomad-vector is left out: `cd vector && cargo build --release` makes it");
+            continue;
+        };
+        for (name, config) in configurations {
+            program(&corpus, &fakes, floor, &host, name, config)?;
+        }
     }
     flood(&fakes)
 }
@@ -99,6 +97,7 @@ fn flood(fakes: &tokio::runtime::Runtime) -> Result<()> {
     let nomad = fakes.block_on(FakeNomad::builder().buffer_size(2 * FLOOD_LINES).start())?;
     let idle = watch(
         fakes,
+        &Host::Embedded,
         &nomad.url(),
         Path::new("config/vector.toml"),
         0,
@@ -116,6 +115,7 @@ fn flood(fakes: &tokio::runtime::Runtime) -> Result<()> {
     }
     let flooded = watch(
         fakes,
+        &Host::Embedded,
         &nomad.url(),
         Path::new("config/vector.toml"),
         0,
@@ -132,6 +132,47 @@ fn flood(fakes: &tokio::runtime::Runtime) -> Result<()> {
         allowed as f64 / MIB as f64
     );
     Ok(())
+}
+
+/// The programs that run these configurations.
+enum Host {
+    /// `nomad-events`.
+    Embedded,
+    /// `nomad-vector`, by its path.
+    Vector(PathBuf),
+}
+
+impl Host {
+    /// Vector with the plugin, if it has been built.
+    fn vector() -> Option<Self> {
+        let built = std::env::var_os("NOMAD_VECTOR").map_or_else(
+            || PathBuf::from("vector/target/release/nomad-vector"),
+            PathBuf::from,
+        );
+        built.exists().then_some(Self::Vector(built))
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Embedded => "nomad-events",
+            Self::Vector(_) => "nomad-vector",
+        }
+    }
+
+    fn command(&self) -> Command {
+        match self {
+            Self::Embedded => {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_nomad-events"));
+                command.args(["--quiet", "run", "--config"]);
+                command
+            }
+            Self::Vector(program) => {
+                let mut command = Command::new(program);
+                command.args(["--quiet", "--config"]);
+                command
+            }
+        }
+    }
 }
 
 /// The recommended configuration with another sink.
@@ -339,26 +380,28 @@ fn engine(corpus: &Corpus, fakes: &tokio::runtime::Runtime, floor: f64) -> Resul
     Ok(())
 }
 
-/// The program itself, in a process of its own.
+/// A program, in a process of its own.
 fn program(
     corpus: &Corpus,
     fakes: &tokio::runtime::Runtime,
     floor: f64,
+    host: &Host,
     name: &str,
     config: &Path,
 ) -> Result<()> {
     // What the start costs (compiling the programs, mostly) is measured without events and taken off.
     let empty = fakes.block_on(FakeNomad::builder().start())?;
-    let idle = watch(fakes, &empty.url(), config, 0, false)?;
+    let idle = watch(fakes, host, &empty.url(), config, 0, false)?;
     let nomad = fakes.block_on(corpus.serve())?;
     let wanted = if name.ends_with("Loki") {
         corpus.shipped
     } else {
         0
     };
-    let busy = watch(fakes, &nomad.url(), config, wanted, false)?;
+    let busy = watch(fakes, host, &nomad.url(), config, wanted, false)?;
     let micros = (busy.cpu_seconds - idle.cpu_seconds) * 1e6 / corpus.events as f64;
-    row(name, micros, Some(floor), Some(busy.peak_mb));
+    let name = format!("{}, {name}", host.name());
+    row(&name, micros, Some(floor), Some(busy.peak_mb));
     Ok(())
 }
 
@@ -371,6 +414,7 @@ struct Usage {
 /// Runs the program until it has nothing to do any more; at least `wanted` entries must have come to Loki, which may be silent.
 fn watch(
     fakes: &tokio::runtime::Runtime,
+    host: &Host,
     nomad: &str,
     config: &Path,
     wanted: u64,
@@ -382,8 +426,8 @@ fn watch(
     if silent {
         loki.afterwards(Some(Fault::Hold(Gate::new())));
     }
-    let child = Command::new(env!("CARGO_BIN_EXE_nomad-events"))
-        .args(["--quiet", "run", "--config"])
+    let child = host
+        .command()
         .arg(config)
         .env_clear()
         .env("NOMAD_ADDR", nomad)

@@ -161,7 +161,10 @@ pub struct NomadEventsConfig {
 /// Where to begin.
 #[configurable_component]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "expected \"earliest\", \"latest\" or a Raft index"
+)]
 pub enum StartAt {
     /// A point that has a name.
     Named(StartPoint),

@@ -279,7 +279,9 @@ fn exit_codes_are_those_of_the_help() {
 
 #[test]
 fn every_promise_names_tests_that_exist() {
-    let tests = names_of_tests(&["src", "tests", "vector/src"].map(|folder| root().join(folder)));
+    let tests = names_of_tests(
+        &["src", "tests", "vector/src", "vector/tests"].map(|folder| root().join(folder)),
+    );
     let page = text_of(README);
     let promises = section(&page, "## What is promised");
     let (promised, _) = promises.split_once("What is **not** promised").unwrap();

@@ -10,7 +10,7 @@ use nomad_events::tls::{PemSource, TlsOptions};
 use secrecy::SecretString;
 use tracing::{info, warn};
 use vector::config::{
-    DataType, LogNamespace, SourceConfig, SourceContext, SourceOutput, log_schema,
+    DataType, LogNamespace, ProxyConfig, SourceConfig, SourceContext, SourceOutput, log_schema,
 };
 use vector::schema::Definition;
 use vector::sources::Source;
@@ -335,10 +335,15 @@ fn tls_options(tls: &TlsConfig) -> TlsOptions {
 impl SourceConfig for NomadEventsConfig {
     async fn build(&self, cx: SourceContext) -> vector::Result<Source> {
         let settings = self.options().settings(process_env)?;
-        for warning in settings.warnings() {
+        let warnings = settings.warnings();
+        for warning in warnings
+            .iter()
+            .map(String::as_str)
+            .chain(unused_proxy(&cx.proxy))
+        {
             warn!(message = "Configuration is probably not as meant.", %warning);
         }
-        info!(message = "Configuration is valid.", %settings);
+        info!(message = "Options in effect.", %settings);
         let source = NomadEventsSource::new(&cx, settings, cx.log_namespace(self.log_namespace));
         Ok(Box::pin(source.run(cx.out, cx.shutdown)))
     }
@@ -358,6 +363,14 @@ impl SourceConfig for NomadEventsConfig {
     fn can_acknowledge(&self) -> bool {
         true
     }
+}
+
+/// Every source has Vector's option `proxy`, and it may come from the environment, where it is meant for others.
+fn unused_proxy(proxy: &ProxyConfig) -> Option<&'static str> {
+    let is_set = proxy.enabled && (proxy.http.is_some() || proxy.https.is_some());
+    is_set.then_some(
+        "option `proxy` (or HTTP_PROXY, HTTPS_PROXY): it is not used, the source connects to Nomad itself; set `proxy.enabled` to false",
+    )
 }
 
 /// What events look like. In step with what `source.rs` puts into them.

@@ -288,3 +288,13 @@ async fn what_cannot_be_used_fails_when_it_is_built() {
     };
     assert!(error.to_string().contains("`topics`"), "{error}");
 }
+
+#[test]
+fn a_proxy_that_is_not_used_is_told() {
+    let mut proxy = ProxyConfig::default();
+    assert_eq!(unused_proxy(&proxy), None);
+    proxy.https = Some("http://127.0.0.1:3128".to_owned());
+    assert!(unused_proxy(&proxy).unwrap().contains("`proxy`"));
+    proxy.enabled = false;
+    assert_eq!(unused_proxy(&proxy), None);
+}

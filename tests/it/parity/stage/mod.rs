@@ -41,10 +41,15 @@ async fn check(case: &Case<'_>) {
         let records = run::run(command, &lines).await;
         attempts += 1;
         // Events that come after a pause are dated by the clock.
-        if !records.iter().any(record::Record::is_dated_by_the_clock) {
+        let late = records.iter().find(|record| record.is_dated_by_the_clock());
+        let Some(late) = late else {
             break records;
-        }
-        assert!(attempts < ATTEMPTS, "{}: served in no burst", case.config);
+        };
+        assert!(
+            attempts < ATTEMPTS,
+            "{}: served in no burst, or without a time: {late:?}",
+            case.config
+        );
     };
     let path = root()
         .join("tests/fixtures/parity")

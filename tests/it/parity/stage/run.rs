@@ -17,7 +17,7 @@ use super::root;
 use super::stream::LAST;
 
 /// How long a host may take, from its start or to its end.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A zone of its own, so that a text without one is seen to be read alike. In this form it needs no file.
 const TIME_ZONE: &str = "KLT-5:30";
@@ -102,7 +102,11 @@ fn records(loki: &FakeLoki, output: &Path, collector: &Collector) -> Vec<Record>
 
 fn has_last(record: &Record) -> bool {
     match record {
-        Record::Entry { line, .. } => line.contains(LAST),
+        Record::Entry {
+            line,
+            structured_metadata,
+            ..
+        } => line.contains(LAST) || structured_metadata.values().any(|value| value == LAST),
         Record::Line { text, .. } => text.contains(LAST),
         Record::Request { body, .. } => body.contains(LAST),
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::stream::{ENDS_AT, NOTICES};
 
 /// How many differences are shown.
-const SHOWN: usize = 5;
+const SHOWN: usize = 2;
 
 /// As much of a record as is shown.
 const SHOWN_BYTES: usize = 4000;

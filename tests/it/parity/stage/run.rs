@@ -86,7 +86,7 @@ pub(super) async fn run(mut command: Command, lines: &[Bytes]) -> Vec<Record> {
     assert!(waited.await.is_ok(), "does not stop\n{}", told());
     let code = ended.and_then(|status| status.code());
     assert_eq!(code, Some(0), "not everything was delivered\n{}", told());
-    if std::env::var_os("NOMAD_EVENTS_SHOW_LOG").is_some() { eprintln!("{}", told()); }
+    println!("{}", told());
     records(&loki, &output, &collector)
 }
 

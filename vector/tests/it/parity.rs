@@ -14,6 +14,9 @@ const IS_MODEL: bool = true;
 /// Runs a configuration.
 fn command(config: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nomad-vector"));
-    command.arg("--config").arg(config).env("VECTOR_LOG", "warn");
+    command
+        .arg("--config")
+        .arg(config)
+        .env("VECTOR_LOG", "warn");
     command
 }

@@ -89,12 +89,13 @@ fn odd() -> Vec<Bytes> {
     let mut lines = Vec::new();
     for payload in payloads {
         let index = 1_000_000 + lines.len() as u64;
-        let batch = topics.iter().fold(
-            BatchText::new(index),
-            |batch, (topic, event_type)| {
-                batch.event(EventText::new(topic, event_type, "odd").payload(payload.replace('\n', " ")))
-            },
-        );
+        let batch = topics
+            .iter()
+            .fold(BatchText::new(index), |batch, (topic, event_type)| {
+                batch.event(
+                    EventText::new(topic, event_type, "odd").payload(payload.replace('\n', " ")),
+                )
+            });
         lines.push(bytes_of(&batch));
     }
     let names = BatchText::new(2_000_000)

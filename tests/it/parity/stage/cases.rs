@@ -51,6 +51,18 @@ async fn encoded_events_and_requests_are_those_of_vector() {
     of("encodings.toml", Stream::Sample).await;
 }
 
+/// Parts of payloads, which the embedded host builds only where a program reads them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_programs_read_of_payloads_is_what_they_read_in_vector() {
+    of("payloads.toml", Stream::Sample).await;
+}
+
+/// Texts that are none, times without end, and what else sinks may be given.
+#[tokio::test(flavor = "multi_thread")]
+async fn values_at_the_edge_are_those_of_vector() {
+    of("edges.toml", Stream::Sample).await;
+}
+
 async fn of(name: &'static str, stream: Stream) {
     let config = format!("tests/fixtures/parity/{name}");
     let fixture = name.split('.').next().unwrap_or(name);

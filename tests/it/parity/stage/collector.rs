@@ -48,6 +48,10 @@ impl Collector {
         format!("http://{}", self.address)
     }
 
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The requests so far, in the order in which they ended.
     pub(super) fn requests(&self) -> Vec<Record> {
         self.requests

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use super::{IS_MODEL, command};
 use stream::Stream;
 
-/// With this variable Vector's runs write the files, instead of being held to them.
+/// With 1 in this variable Vector's runs write the files, instead of being held to them.
 const WRITE: &str = "NOMAD_EVENTS_WRITE_FIXTURES";
 
 /// How often a stream is served that did not come in one burst, because the machine was busy.
@@ -55,7 +55,7 @@ async fn check(case: &Case<'_>) {
         .join("tests/fixtures/parity")
         .join(format!("{}.ndjson.gz", case.fixture));
     let records = record::in_lanes(records);
-    if IS_MODEL && std::env::var_os(WRITE).is_some() {
+    if IS_MODEL && std::env::var_os(WRITE).is_some_and(|value| value == "1") {
         fixture::write(&path, &records);
     }
     let expected = fixture::read(&path);

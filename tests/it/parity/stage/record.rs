@@ -66,7 +66,12 @@ impl Record {
         match self {
             Self::Entry { .. } => "loki".to_owned(),
             Self::Line { lane, .. } => format!("console {lane}"),
-            Self::Request { path, .. } => format!("http {path}"),
+            // Requests that events have set apart are under way beside one another.
+            Self::Request { path, headers, .. } => {
+                let own = headers.iter().filter(|(name, _)| name.starts_with("x-"));
+                let own: Vec<_> = own.map(|(_, value)| value.as_str()).collect();
+                format!("http {path} {}", own.join(" "))
+            }
         }
     }
 

@@ -56,6 +56,7 @@ pub(super) async fn run(mut command: Command, lines: &[Bytes]) -> Vec<Record> {
         .env("NOMAD_ADDR", nomad.url())
         .env("LOKI_ADDR", loki.url())
         .env("COLLECTOR_ADDR", collector.url())
+        .env("COLLECTOR_HOST", collector.address().to_string())
         .env("TZ", TIME_ZONE)
         .stdin(Stdio::null())
         .stdout(File::create(&output).expect("a file in a new folder"))

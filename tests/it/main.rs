@@ -11,6 +11,8 @@ mod documentation;
 #[cfg(test)]
 mod following;
 #[cfg(test)]
+mod parity;
+#[cfg(test)]
 mod programs;
 #[cfg(test)]
 mod real;

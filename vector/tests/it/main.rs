@@ -4,5 +4,6 @@ mod commands;
 mod host;
 mod memory;
 mod metrics;
+mod parity;
 mod reload;
 mod stop;

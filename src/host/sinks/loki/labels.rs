@@ -1,5 +1,7 @@
 //! What identifies an event's stream, and what is attached to its line.
 
+mod expansion;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::hash::{Hash, Hasher};
@@ -7,15 +9,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use serde::Deserialize;
-use serde::de::{MapAccess, Visitor};
-use vrl::value::Value;
 
 use crate::host::event::LogEvent;
 use crate::host::template::{MissingFields, Template};
 use crate::loki_push::Pair;
 
 use super::telemetry::Telemetry;
+use expansion::Fields;
 
 /// Sets of labels remembered. A configuration that makes more has too many streams for Loki anyway; then all are forgotten and
 /// built again.
@@ -309,33 +309,6 @@ fn slug(prefix: &str, name: &str) -> String {
             _ => '_',
         })
         .collect()
-}
-
-/// The fields of a JSON object in the order of the text, which decides between names that become alike.
-struct Fields(Vec<(String, Value)>);
-
-impl<'de> Deserialize<'de> for Fields {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-
-        impl<'de> Visitor<'de> for Object {
-            type Value = Fields;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-                let mut fields = Vec::new();
-                while let Some(field) = map.next_entry()? {
-                    fields.push(field);
-                }
-                Ok(Fields(fields))
-            }
-        }
-
-        deserializer.deserialize_map(Object)
-    }
 }
 
 fn text(pairs: &BTreeMap<String, String>) -> String {

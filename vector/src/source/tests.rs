@@ -78,8 +78,8 @@ impl Running {
     /// Asks it to stop, and gives how long it took.
     async fn stop(mut self) -> Duration {
         let asked = Instant::now();
-        let limit = std::time::Instant::now() + PATIENCE;
-        let stopped = self.shutdown.shutdown_source(&self.key, limit.into());
+        let limit = asked + PATIENCE;
+        let stopped = self.shutdown.shutdown_source(&self.key, limit);
         let ended = timeout(PATIENCE, self.task).await.expect("still running");
         assert_eq!(ended.unwrap(), Ok(()));
         assert!(stopped.await, "it had to be killed");

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nomad_events::options::DEFAULT_TOPICS;
 use nomad_events::testing::eventually;
 use nomad_events::testing::loki::{FakeLoki, Fault, Gate};
 use nomad_events::testing::nomad::{BatchText, EventText, FakeNomad};
@@ -41,16 +42,8 @@ async fn peak(more: &str, queue_bytes: usize, lines: u64) -> u64 {
         .start()
         .await
         .unwrap();
-    for index in 0..lines {
-        let topic = [
-            "Job",
-            "Allocation",
-            "Evaluation",
-            "Deployment",
-            "Node",
-            "Service",
-        ][index as usize % 6];
-        nomad.append_batch(&line(topic, 5 + index)).unwrap();
+    for (index, topic) in (5..5 + lines).zip(DEFAULT_TOPICS.into_iter().cycle()) {
+        nomad.append_batch(&line(topic, index)).unwrap();
     }
     let loki = FakeLoki::start().await.unwrap();
     loki.afterwards(Some(Fault::Hold(Gate::new())));

@@ -22,11 +22,11 @@ use crate::event::{Event, RaftIndex};
 use crate::frame::{EDGE_BYTES, Frame, Splitter};
 use crate::invariants::{History, Seen, Written};
 use crate::payload::time::{EventTime, TimeSource};
-use crate::position::Delivery;
 use crate::position::proof::ProofKey;
+use crate::position::{Delivery, MAX_REDELIVERIES};
 use crate::stream::Item;
 use crate::stream::notice::{Notice, NoticeKind};
-use crate::stream::outbox::Outbox;
+use crate::stream::outbox::{Outbox, kept_bytes};
 
 /// The longest line that is taken.
 const LINE_LIMIT: usize = 1000;
@@ -48,6 +48,18 @@ struct Server {
     visible: usize,
     /// The next client sees its log replayed.
     replays: bool,
+}
+
+/// A batch that the host has.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    id: BatchId,
+    /// The identity that the outbox gave it, which is the same, unless a rule is missing.
+    real: BatchId,
+    index: RaftIndex,
+    /// Its place among those that were handed out.
+    place: usize,
+    redelivery: u32,
 }
 
 pub(crate) struct World {
@@ -80,12 +92,24 @@ pub(crate) struct World {
     /// The connection has ended behind what is on the wire.
     ending: Option<Error>,
 
-    /// The connections that batches came through; a batch's number is its place.
+    /// The connections that batches came through, in the order in which they did.
     came_through: Vec<usize>,
+    /// The batches that were handed out, in that order too.
+    handed_out: Vec<Batch>,
     largest: usize,
     gap_waits: bool,
     /// Taken by the host and not answered.
-    taken: Vec<(BatchId, RaftIndex)>,
+    taken: Vec<Taken>,
+    /// Identities that the host has answered for, and the place of each one's batch.
+    answered_ids: Vec<(BatchId, usize)>,
+    last_id: BatchId,
+    /// The outbox's clock. The machine's stands still while nothing is read; this one does not.
+    clock: Duration,
+    /// When there is something to do for the outbox.
+    due: Option<Duration>,
+    told_lost: u64,
+    /// How many batches have errored and are to come again.
+    errored: usize,
     /// The newest index for which the host has answered.
     answered: RaftIndex,
     /// What was written down last.
@@ -126,9 +150,16 @@ impl World {
             waiting: None,
             ending: None,
             came_through: Vec::new(),
+            handed_out: Vec::new(),
             largest: 0,
             gap_waits: false,
             taken: Vec::new(),
+            answered_ids: Vec::new(),
+            last_id: BatchId(0),
+            clock: Duration::ZERO,
+            due: None,
+            told_lost: 0,
+            errored: 0,
             answered: RaftIndex(0),
             looked: None,
         };
@@ -194,13 +225,16 @@ impl World {
             }),
             Action::Answer { which, delivery } => self.answer(which, delivery),
             Action::AnswerTooEarly => {
-                let handed_out = |seen: &Seen| matches!(seen, Seen::Emitted { .. });
-                let handed_out = self.history.seen.iter().filter(|seen| handed_out(seen));
-                if handed_out.count() < self.came_through.len() {
-                    let newest = BatchId(self.came_through.len() as u64);
-                    self.outbox.resolve(newest, Delivery::Rejected);
-                    self.look();
+                if self.handed_out.len() < self.came_through.len() {
+                    let next = BatchId(self.last_id.0 + 1);
+                    self.outbox.resolve(self.clock, next, Delivery::Rejected);
+                    self.attend();
                 }
+            }
+            Action::AnswerAgain { which, delivery } => self.answer_again(which, delivery),
+            Action::Fail { which, times } => self.fail_again(which, times),
+            Action::Wait => {
+                self.wait();
             }
         }
     }
@@ -449,9 +483,8 @@ impl World {
                         .into_iter()
                         .map(|event| event.dated(index, time))
                         .collect();
-                    self.largest = self
-                        .largest
-                        .max(line_bytes + events.len() * size_of::<Event>());
+                    let filter_keys = events.iter().map(|event| &event.filter_keys);
+                    self.largest = self.largest.max(kept_bytes(line_bytes, filter_keys));
                     self.outbox.push_batch(index, events, line_bytes);
                     self.came_through.push(self.connections);
                 }
@@ -482,7 +515,10 @@ impl World {
             if let Some((line, text)) = self.waiting.take() {
                 let bytes = match &line {
                     Line::Heartbeat => 0,
-                    Line::Batch(batch) => text.len() + batch.events.len() * size_of::<Event>(),
+                    Line::Batch(batch) => {
+                        let filter_keys = batch.events.iter().map(|event| &event.filter_keys);
+                        kept_bytes(text.len(), filter_keys)
+                    }
                 };
                 if bytes > 0 && !self.has_room(bytes) {
                     self.waiting = Some((line, text));
@@ -521,6 +557,8 @@ impl World {
 
     /// The machine's clock stands still while nothing is read.
     fn pass(&mut self, time: Duration) {
+        self.clock += time;
+        self.attend();
         if self.waiting.is_some() {
             return;
         }
@@ -552,7 +590,7 @@ impl World {
     fn take(&mut self) -> bool {
         match self.poll() {
             None => return false,
-            Some(Item::Batch(batch)) => self.took(&batch),
+            Some(Item::Batch(batch)) => self.took(batch),
             Some(Item::Notice(Notice {
                 kind: NoticeKind::Gap(gap),
                 ..
@@ -563,20 +601,54 @@ impl World {
                     to: gap.to,
                 });
             }
+            Some(Item::Notice(Notice {
+                kind: NoticeKind::Rejected(rejected),
+                ..
+            })) => self.told_lost += rejected.events,
             Some(_) => {}
         }
         self.look();
         true
     }
 
-    fn took(&mut self, batch: &Batch) {
-        let number = usize::try_from(batch.id.0).unwrap_or(usize::MAX);
-        self.taken.push((batch.id, batch.index));
+    fn took(&mut self, batch: Batch) {
+        self.last_id = batch.id;
+        self.errored -= usize::from(batch.redelivery > 0);
+        let lacks = |rule| self.machine.lacks(rule);
+        let same = |first: &Batch| (first.index, &first.events) == (batch.index, &batch.events);
+        let place = match batch.redelivery {
+            0 => self.handed_out.len(),
+            // The same in everything: event, order and time.
+            _ => self.handed_out.iter().rposition(same).expect("another"),
+        };
+        if batch.redelivery > 0 && lacks(Rule::ErroredComesAgain) {
+            return;
+        }
+        if batch.redelivery > 0 && lacks(Rule::OnlyErroredComesAgain) {
+            self.show(BatchId(u64::MAX - batch.id.0), 0);
+        }
+        let taken = Taken {
+            id: batch.id,
+            real: batch.id,
+            index: batch.index,
+            place,
+            redelivery: batch.redelivery,
+        };
+        if batch.redelivery == 0 {
+            self.handed_out.push(batch);
+        }
+        self.show(taken.id, place);
+        self.taken.push(taken);
+    }
+
+    /// Writes down that a batch came, by its place.
+    fn show(&mut self, id: BatchId, place: usize) {
+        let batch = &self.handed_out[place];
         self.history.seen.push(Seen::Emitted {
-            batch: batch.id,
+            batch: id,
             index: batch.index,
             events: batch.events.iter().map(name).collect(),
-            connection: self.came_through[number - 1],
+            connection: self.came_through[place],
         });
     }
 
@@ -584,12 +656,84 @@ impl World {
         if self.taken.is_empty() {
             return;
         }
-        let (batch, index) = self.taken.remove(which % self.taken.len());
-        self.outbox.resolve(batch, delivery);
-        self.answered = self.answered.max(index);
-        self.history.seen.push(Seen::Resolved(batch, delivery));
-        self.look();
+        let batch = self.taken.remove(which % self.taken.len());
+        let errored = delivery == Delivery::Errored;
+        self.history.seen.push(Seen::Resolved(batch.id, delivery));
+        if errored && batch.redelivery >= MAX_REDELIVERIES && self.lacks(Rule::ThreeTimesAtMost) {
+            let id = BatchId(u64::MAX - batch.id.0);
+            self.show(id, batch.place);
+            self.taken.push(Taken {
+                id,
+                redelivery: 0,
+                ..batch
+            });
+            return;
+        }
+        let told = if errored && self.lacks(Rule::ErroredIsHeld) {
+            Delivery::Rejected
+        } else {
+            delivery
+        };
+        self.outbox.resolve(self.clock, batch.real, told);
+        let again = told == Delivery::Errored && batch.redelivery < MAX_REDELIVERIES;
+        self.errored += usize::from(again);
+        self.answered = self.answered.max(batch.index);
+        self.answered_ids.push((batch.real, batch.place));
+        self.attend();
         self.pump();
+    }
+
+    /// Answers once more, which changes nothing.
+    fn answer_again(&mut self, which: usize, delivery: Delivery) {
+        if self.answered_ids.is_empty() {
+            return;
+        }
+        let (mut id, place) = self.answered_ids[which % self.answered_ids.len()];
+        if self.lacks(Rule::FreshIdentity)
+            && let Some(now) = self.taken.iter().find(|taken| taken.place == place)
+        {
+            id = now.real;
+        }
+        self.outbox.resolve(self.clock, id, delivery);
+        self.attend();
+    }
+
+    /// A sink that does not get over a batch.
+    fn fail_again(&mut self, which: usize, times: usize) {
+        if self.taken.is_empty() {
+            return;
+        }
+        let which = which % self.taken.len();
+        let place = self.taken[which].place;
+        self.answer(which, Delivery::Errored);
+        for _ in 1..times {
+            self.wait();
+            while self.take() && self.taken.last().is_none_or(|taken| taken.place != place) {}
+            match self.taken.last() {
+                Some(taken) if taken.place == place => {
+                    self.answer(self.taken.len() - 1, Delivery::Errored);
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// Does what is due for the outbox, and looks when there is something next.
+    fn attend(&mut self) {
+        self.due = self.outbox.attend(self.clock, 0);
+        self.look();
+    }
+
+    /// Lets time pass until something is due. Says whether there is something.
+    fn wait(&mut self) -> bool {
+        let Some(due) = self.due else { return false };
+        self.clock = self.clock.max(due);
+        self.attend();
+        true
+    }
+
+    fn lacks(&self, rule: Rule) -> bool {
+        self.machine.lacks(rule)
     }
 
     /// Writes down what can be asked for at any time.
@@ -627,16 +771,29 @@ impl World {
             "handed out after the stop"
         );
         for _ in 0..self.taken.len() / 2 {
-            let (batch, _) = self.taken.remove(0);
-            self.outbox.resolve(batch, Delivery::Delivered);
+            let batch = self.taken.remove(0);
+            self.outbox
+                .resolve(self.clock, batch.real, Delivery::Delivered);
             self.history
                 .seen
-                .push(Seen::Resolved(batch, Delivery::Delivered));
+                .push(Seen::Resolved(batch.id, Delivery::Delivered));
         }
+        // That a sink fails now is no answer, so it is none in the history.
+        if let Some(batch) = self.taken.last() {
+            self.outbox
+                .resolve(self.clock, batch.real, Delivery::Errored);
+        }
+        while self.wait() {}
+        assert!(
+            !matches!(self.poll(), Some(Item::Batch(_))),
+            "handed out again after the stop"
+        );
         let left = self.outbox.seal();
-        assert_eq!(left, self.taken.len(), "batches without an answer");
-        for (batch, _) in std::mem::take(&mut self.taken) {
-            self.outbox.resolve(batch, Delivery::Rejected);
+        let expected = self.taken.len() + self.errored;
+        assert_eq!(left, expected, "batches without an answer");
+        for batch in std::mem::take(&mut self.taken) {
+            self.outbox
+                .resolve(self.clock, batch.real, Delivery::Rejected);
         }
         self.look();
     }
@@ -662,12 +819,19 @@ impl World {
         self.read(1, 1 << 16);
         self.drain();
         self.history.seen.push(Seen::Settled);
+        let status = self.outbox.status(tokio::time::Instant::now());
+        assert_eq!(self.told_lost, status.rejected_events, "not told");
     }
 
-    /// The host takes and answers all there is.
+    /// The host takes and answers all there is, and all that comes again.
     fn drain(&mut self) {
-        while self.take() || !self.taken.is_empty() {
-            self.answer(0, Delivery::Delivered);
+        loop {
+            while self.take() || !self.taken.is_empty() {
+                self.answer(0, Delivery::Delivered);
+            }
+            if !self.wait() {
+                return;
+            }
         }
     }
 

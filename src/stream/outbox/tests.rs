@@ -7,7 +7,8 @@ use std::task::Wake;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
 use super::*;
-use crate::stream::notice::{Gap, NoticeKind};
+use crate::position::REDELIVERY_PAUSE;
+use crate::stream::notice::Gap;
 
 /// When nothing depends on the time.
 const NOW: Duration = Duration::ZERO;
@@ -151,4 +152,69 @@ fn an_unparsable_line_between_queued_batches_is_not_announced_as_a_gap_before_th
         }
     }
     assert_eq!(gaps, [(0, Some(2)), (2, None)]);
+}
+
+fn ids(outbox: &Outbox) -> Vec<(u64, u32)> {
+    let mut cx = Context::from_waker(Waker::noop());
+    std::iter::from_fn(|| match outbox.poll_item(&mut cx) {
+        Poll::Ready(Some(Item::Batch(batch))) => Some((batch.id.0, batch.redelivery)),
+        _ => None,
+    })
+    .collect()
+}
+
+#[test]
+fn a_batch_keeps_its_bytes_until_it_is_answered_otherwise_than_by_an_error() {
+    let outbox = Outbox::new(1 << 20, None);
+    batch(&outbox, 5);
+    assert_eq!(ids(&outbox), [(1, 0)]);
+    outbox.resolve(NOW, BatchId(1), Delivery::Errored);
+    let queued = || outbox.status(Instant::now()).queued_bytes;
+    assert_eq!(queued(), 10);
+    let due = outbox.attend(NOW, 0);
+    assert_eq!(due, Some(REDELIVERY_PAUSE));
+    assert_eq!(ids(&outbox), []);
+    assert_eq!(outbox.attend(REDELIVERY_PAUSE, 0), None);
+    assert_eq!(ids(&outbox), [(2, 1)]);
+    assert_eq!(queued(), 10);
+    outbox.resolve(NOW, BatchId(2), Delivery::Delivered);
+    assert_eq!(queued(), 0);
+}
+
+#[test]
+fn what_events_take_beside_their_text_counts_with_the_host_and_here() {
+    let keys = Some(vec![ByteString::new(); 3]);
+    let event = Event::bytes_beside_text(None);
+    assert_eq!(event, size_of::<Event>());
+    let keyed = Event::bytes_beside_text(keys.as_deref());
+    assert_eq!(keyed, event + 3 * size_of::<ByteString>());
+    assert_eq!(
+        kept_bytes(100, [&None, &keys].into_iter()),
+        100 + 2 * (event + keyed)
+    );
+}
+
+#[test]
+fn an_answer_after_the_end_is_none_and_nothing_is_handed_out_again() {
+    let outbox = Outbox::new(1 << 20, None);
+    for index in [5, 7] {
+        batch(&outbox, index);
+    }
+    assert_eq!(ids(&outbox), [(1, 0), (2, 0)]);
+    outbox.resolve(NOW, BatchId(1), Delivery::Errored);
+    let mut drained = Box::pin(outbox.drained());
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(drained.as_mut().poll(&mut cx).is_pending());
+    outbox.resolve(NOW, BatchId(2), Delivery::Errored);
+    // A sink that has failed is nothing to wait for any more.
+    assert!(drained.as_mut().poll(&mut cx).is_ready());
+    outbox.attend(REDELIVERY_PAUSE * 2, 0);
+    assert_eq!(ids(&outbox), []);
+    assert_eq!(outbox.seal(), 2);
+    for id in [1, 2, 3] {
+        outbox.resolve(NOW, BatchId(id), Delivery::Delivered);
+    }
+    assert_eq!(outbox.seal(), 2);
+    assert_eq!(outbox.positions().acknowledged, RaftIndex(0));
+    assert_eq!(outbox.status(Instant::now()).rejected_events, 0);
 }

@@ -95,7 +95,7 @@ async fn answer(
 }
 
 /// Everything goes to the webhook, an event in each request, and to the output beside it.
-async fn run(nomad: &FakeNomad, hook: &Hook) -> Running {
+fn run(nomad: &FakeNomad, hook: &Hook) -> Running {
     let config = format!(
         r#"
 [sources.nomad]
@@ -136,7 +136,7 @@ async fn what_a_webhook_fails_with_for_a_while_arrives_in_the_end_and_nothing_is
         nomad.append_batch(&job(index, id)).unwrap();
     }
     let hook = Hook::start(|_| true).await;
-    let mut run = run(&nomad, &hook).await;
+    let mut run = run(&nomad, &hook);
     let at = address(&run, "/metrics").await;
     let scrape = until(&at, |scrape| {
         of(scrape, "nomad_events_redelivered_events_total", &[]) >= 3.0
@@ -188,7 +188,7 @@ async fn what_a_webhook_never_takes_is_given_up_and_told_and_the_rest_goes_on() 
         move |body| body.contains(&poison)
     })
     .await;
-    let mut run = run(&nomad, &hook).await;
+    let mut run = run(&nomad, &hook);
     let at = address(&run, "/metrics").await;
     // Nobody waits for it.
     hook.until_taken(&key("better")).await;

@@ -3,15 +3,18 @@
 //! What stands between the machine and the outbox in production is the driver, which waits and cannot run here; the few lines
 //! of it that decide something stand here again.
 
+mod host;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use self::host::Taken;
 use super::super::{FIRST_LINE_TIMEOUT, Input, Machine, Output, PROOF_TIMEOUT, Rules};
 use super::rule::{Rule, Ruled};
 use super::script::{Action, End, Garbled, Refusal, Script, Start};
@@ -22,8 +25,8 @@ use crate::event::{Event, RaftIndex};
 use crate::frame::{EDGE_BYTES, Frame, Splitter};
 use crate::invariants::{History, Seen, Written};
 use crate::payload::time::{EventTime, TimeSource};
+use crate::position::Delivery;
 use crate::position::proof::ProofKey;
-use crate::position::{Delivery, MAX_REDELIVERIES};
 use crate::stream::Item;
 use crate::stream::notice::{Notice, NoticeKind};
 use crate::stream::outbox::{Outbox, kept_bytes};
@@ -48,18 +51,6 @@ struct Server {
     visible: usize,
     /// The next client sees its log replayed.
     replays: bool,
-}
-
-/// A batch that the host has.
-#[derive(Clone, Copy, Debug)]
-struct Taken {
-    id: BatchId,
-    /// The identity that the outbox gave it, which is the same, unless a rule is missing.
-    real: BatchId,
-    index: RaftIndex,
-    /// Its place among those that were handed out.
-    place: usize,
-    redelivery: u32,
 }
 
 pub(crate) struct World {
@@ -574,190 +565,6 @@ impl World {
         assert!(!due(self), "{:?}", self.machine);
     }
 
-    // --- the host ---
-
-    fn poll(&mut self) -> Option<Item> {
-        match self
-            .outbox
-            .poll_item(&mut Context::from_waker(Waker::noop()))
-        {
-            Poll::Ready(item) => item,
-            Poll::Pending => None,
-        }
-    }
-
-    /// Takes an item, if there is one.
-    fn take(&mut self) -> bool {
-        match self.poll() {
-            None => return false,
-            Some(Item::Batch(batch)) => self.took(batch),
-            Some(Item::Notice(Notice {
-                kind: NoticeKind::Gap(gap),
-                ..
-            })) => {
-                self.gap_waits = false;
-                self.history.seen.push(Seen::Gap {
-                    from: gap.from,
-                    to: gap.to,
-                });
-            }
-            Some(Item::Notice(Notice {
-                kind: NoticeKind::Rejected(rejected),
-                ..
-            })) => self.told_lost += rejected.events,
-            Some(_) => {}
-        }
-        self.look();
-        true
-    }
-
-    fn took(&mut self, batch: Batch) {
-        self.last_id = batch.id;
-        self.errored -= usize::from(batch.redelivery > 0);
-        let lacks = |rule| self.machine.lacks(rule);
-        let same = |first: &Batch| (first.index, &first.events) == (batch.index, &batch.events);
-        let place = match batch.redelivery {
-            0 => self.handed_out.len(),
-            // The same in everything: event, order and time.
-            _ => self.handed_out.iter().rposition(same).expect("another"),
-        };
-        if batch.redelivery > 0 && lacks(Rule::ErroredComesAgain) {
-            return;
-        }
-        if batch.redelivery > 0 && lacks(Rule::OnlyErroredComesAgain) {
-            self.show(BatchId(u64::MAX - batch.id.0), 0);
-        }
-        let taken = Taken {
-            id: batch.id,
-            real: batch.id,
-            index: batch.index,
-            place,
-            redelivery: batch.redelivery,
-        };
-        if batch.redelivery == 0 {
-            self.handed_out.push(batch);
-        }
-        self.show(taken.id, place);
-        self.taken.push(taken);
-    }
-
-    /// Writes down that a batch came, by its place.
-    fn show(&mut self, id: BatchId, place: usize) {
-        let batch = &self.handed_out[place];
-        self.history.seen.push(Seen::Emitted {
-            batch: id,
-            index: batch.index,
-            events: batch.events.iter().map(name).collect(),
-            connection: self.came_through[place],
-        });
-    }
-
-    fn answer(&mut self, which: usize, delivery: Delivery) {
-        if self.taken.is_empty() {
-            return;
-        }
-        let batch = self.taken.remove(which % self.taken.len());
-        let errored = delivery == Delivery::Errored;
-        self.history.seen.push(Seen::Resolved(batch.id, delivery));
-        if errored && batch.redelivery >= MAX_REDELIVERIES && self.lacks(Rule::ThreeTimesAtMost) {
-            let id = BatchId(u64::MAX - batch.id.0);
-            self.show(id, batch.place);
-            self.taken.push(Taken {
-                id,
-                redelivery: 0,
-                ..batch
-            });
-            return;
-        }
-        let told = if errored && self.lacks(Rule::ErroredIsHeld) {
-            Delivery::Rejected
-        } else {
-            delivery
-        };
-        self.outbox.resolve(self.clock, batch.real, told);
-        let again = told == Delivery::Errored && batch.redelivery < MAX_REDELIVERIES;
-        self.errored += usize::from(again);
-        self.answered = self.answered.max(batch.index);
-        self.answered_ids.push((batch.real, batch.place));
-        self.attend();
-        self.pump();
-    }
-
-    /// Answers once more, which changes nothing.
-    fn answer_again(&mut self, which: usize, delivery: Delivery) {
-        if self.answered_ids.is_empty() {
-            return;
-        }
-        let (mut id, place) = self.answered_ids[which % self.answered_ids.len()];
-        if self.lacks(Rule::FreshIdentity)
-            && let Some(now) = self.taken.iter().find(|taken| taken.place == place)
-        {
-            id = now.real;
-        }
-        self.outbox.resolve(self.clock, id, delivery);
-        self.attend();
-    }
-
-    /// A sink that does not get over a batch.
-    fn fail_again(&mut self, which: usize, times: usize) {
-        if self.taken.is_empty() {
-            return;
-        }
-        let which = which % self.taken.len();
-        let place = self.taken[which].place;
-        self.answer(which, Delivery::Errored);
-        for _ in 1..times {
-            self.wait();
-            while self.take() && self.taken.last().is_none_or(|taken| taken.place != place) {}
-            match self.taken.last() {
-                Some(taken) if taken.place == place => {
-                    self.answer(self.taken.len() - 1, Delivery::Errored);
-                }
-                _ => return,
-            }
-        }
-    }
-
-    /// Does what is due for the outbox, and looks when there is something next.
-    fn attend(&mut self) {
-        self.due = self.outbox.attend(self.clock, 0);
-        self.look();
-    }
-
-    /// Lets time pass until something is due. Says whether there is something.
-    fn wait(&mut self) -> bool {
-        let Some(due) = self.due else { return false };
-        self.clock = self.clock.max(due);
-        self.attend();
-        true
-    }
-
-    fn lacks(&self, rule: Rule) -> bool {
-        self.machine.lacks(rule)
-    }
-
-    /// Writes down what can be asked for at any time.
-    fn look(&mut self) {
-        let status = self.outbox.status(tokio::time::Instant::now());
-        let mut positions = self.outbox.positions();
-        if self.machine.lacks(Rule::ContiguousPrefix) {
-            positions.acknowledged = self.answered;
-        }
-        let now = [
-            Seen::Positions(positions),
-            Seen::CountedLost(status.rejected_events),
-            Seen::Memory {
-                bytes: usize::try_from(status.queued_bytes).unwrap_or(usize::MAX),
-                largest: self.largest,
-                limit: self.queue_bytes,
-            },
-        ];
-        if self.looked.as_ref() != Some(&now) {
-            self.history.seen.extend(now.clone());
-            self.looked = Some(now);
-        }
-    }
-
     // --- the end ---
 
     /// As [`EventStream::close`](crate::EventStream::close) does it. What is answered too late changes nothing.
@@ -854,15 +661,4 @@ impl World {
 fn turned(mut parts: [&str; 3], turn: usize) -> String {
     parts.rotate_left(turn % 3);
     parts.join(",")
-}
-
-/// The name of an event, as its payload has it.
-fn name(event: &Event) -> u64 {
-    const KEY: &str = "\"Name\":";
-    let text = String::from_utf8_lossy(&event.payload);
-    let digits = text.split(KEY).nth(1).unwrap_or_default();
-    let digits = digits.split(|c: char| !c.is_ascii_digit()).next();
-    digits
-        .and_then(|digits| digits.parse().ok())
-        .unwrap_or(u64::MAX)
 }

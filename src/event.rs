@@ -33,7 +33,8 @@ impl fmt::Display for RaftIndex {
     }
 }
 
-/// Identifies a batch that was handed out, until its delivery is known. Never used twice within a process.
+/// Identifies one handing out of a batch, until it is answered. Never used twice within a process: a batch that is handed out
+/// again has another one, so that a late answer for the first cannot be taken for that of the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BatchId(pub u64);
 
@@ -66,8 +67,12 @@ pub struct Batch {
     pub index: RaftIndex,
     /// The events, at least one.
     pub events: Vec<Event>,
-    /// Bytes of text that this batch keeps in memory, its share of `queue_bytes`.
+    /// Bytes that this batch keeps in memory until it is answered, its share of `queue_bytes`: the text of its line, and what its
+    /// events take beside it, here and where they are kept for a redelivery.
     pub text_bytes: usize,
+    /// How many times it was handed out before, and answered with [`Errored`](crate::Delivery::Errored): 0 for the first time.
+    /// Events, times and payloads are the same each time.
+    pub redelivery: u32,
 }
 
 /// One event, as Nomad sent it, with the time at which it happened.
@@ -93,6 +98,13 @@ pub struct Event {
     pub time: EventTime,
     /// How it came to us.
     pub origin: Origin,
+}
+
+impl Event {
+    /// Bytes that an event takes beside the text of its line, with filter keys like these.
+    pub(crate) fn bytes_beside_text(filter_keys: Option<&[ByteString]>) -> usize {
+        size_of::<Self>() + filter_keys.map_or(0, size_of_val)
+    }
 }
 
 impl fmt::Debug for Event {

@@ -11,7 +11,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::event::{BatchId, RaftIndex};
-use crate::position::{Delivery, Positions};
+use crate::position::{Delivery, MAX_REDELIVERIES, Positions};
 
 /// How much later than its deadline a stop may end: what a busy machine needs to notice that the time is up.
 pub const STOP_SLACK: Duration = Duration::from_secs(2);
@@ -26,9 +26,10 @@ pub enum Invariant {
     AcknowledgedStays,
     /// NE-3: acknowledged <= emitted <= read.
     PositionsInOrder,
-    /// NE-4: events leave in index order, and in wire order within an index.
+    /// NE-4: events leave in index order, and in wire order within an index. A batch that errored comes again between them.
     InOrder,
-    /// NE-6: no event comes twice while the process lives.
+    /// NE-6: no event comes twice while the process lives, but with its whole batch after that errored, and then
+    /// [`MAX_REDELIVERIES`] times at most.
     EachOnce,
     /// NE-7: memory is bounded by the configured limits.
     MemoryBounded,
@@ -145,10 +146,20 @@ impl Watch {
         Ok(())
     }
 
-    /// A batch is handed out.
+    /// A batch is handed out for the first time.
     pub(crate) fn handed_out(&mut self, index: RaftIndex) -> Result<(), Invariant> {
         let before = std::mem::replace(&mut self.handed_out, index);
         if in_order(before, index) {
+            Ok(())
+        } else {
+            Err(Invariant::InOrder)
+        }
+    }
+
+    /// A batch is handed out again. Its index is one that was handed out before; the order of the others goes on as if it had
+    /// not come.
+    pub(crate) fn handed_out_again(self, index: RaftIndex) -> Result<(), Invariant> {
+        if in_order(index, self.handed_out) {
             Ok(())
         } else {
             Err(Invariant::InOrder)
@@ -182,9 +193,9 @@ pub struct Written {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Seen {
-    /// A batch was handed out.
+    /// A batch was handed out, for the first time or again.
     Emitted {
-        /// Its identity.
+        /// The identity of this handing out.
         batch: BatchId,
         /// Its index.
         index: RaftIndex,
@@ -241,7 +252,8 @@ impl History {
     }
 
     /// What is wanted and lies before the last acknowledged position was answered for, or lies in a gap. What is at or behind
-    /// it comes again after a restart. What was answered otherwise than by a delivery is counted.
+    /// it comes again after a restart. What was lost downstream is counted: rejected, or errored each time. What errored and is
+    /// not lost holds the position, and comes again.
     fn nothing_lost(&self) -> Result<(), String> {
         let account = Account::of(self);
         let highest = |cluster: usize| {
@@ -272,8 +284,11 @@ impl History {
         if let Some(lost) = lost {
             return Err(format!("lost without a word: {lost:?}"));
         }
-        if let Some((batch, at)) = account.passed_over {
-            return Err(format!("acknowledged passed over {batch:?} of {at}"));
+        if let Some(at) = account.passed_over {
+            return Err(format!("acknowledged passed over a batch of {at}"));
+        }
+        if let Some(at) = account.left_behind {
+            return Err(format!("a batch of {at} errored and never came again"));
         }
         if account.lost != account.counted {
             return Err(format!(
@@ -312,13 +327,23 @@ impl History {
             .map(|(place, one)| (one.event, (place, one.index)))
             .collect();
         let mut before: Option<(RaftIndex, usize, usize)> = None;
-        for (index, events, connection) in self.emitted() {
+        for handed_out in Account::of(self).handed_out {
+            let HandedOut {
+                index,
+                events,
+                connection,
+                redelivery,
+            } = handed_out;
             for event in events {
                 let Some(&(place, written_at)) = places.get(event) else {
                     return Err(format!("event {event} was never written"));
                 };
                 if written_at != index {
                     return Err(format!("event {event} of {written_at} came at {index}"));
+                }
+                // What comes again does so between the others, as it came first.
+                if redelivery > 0 {
+                    continue;
                 }
                 if let Some((last_index, last_connection, last_place)) = before
                     && (!in_order(last_index, index)
@@ -336,9 +361,21 @@ impl History {
 
     fn each_once(&self) -> Result<(), String> {
         let mut seen = HashSet::new();
-        let mut events = self.emitted().flat_map(|(_, events, _)| events);
-        match events.find(|event| !seen.insert(**event)) {
-            Some(again) => Err(format!("event {again} came twice")),
+        for handed_out in Account::of(self).handed_out {
+            if handed_out.redelivery > 0 {
+                continue;
+            }
+            if let Some(again) = handed_out.events.iter().find(|event| !seen.insert(**event)) {
+                return Err(format!("event {again} came twice"));
+            }
+        }
+        let mut ids = HashSet::new();
+        let mut handed_out = self.seen.iter().filter_map(|seen| match seen {
+            Seen::Emitted { batch, .. } => Some(*batch),
+            _ => None,
+        });
+        match handed_out.find(|batch| !ids.insert(*batch)) {
+            Some(again) => Err(format!("{again:?} stands for two handings out")),
             None => Ok(()),
         }
     }
@@ -363,32 +400,33 @@ impl History {
             _ => None,
         })
     }
-
-    fn emitted(&self) -> impl Iterator<Item = (RaftIndex, &[u64], usize)> {
-        self.seen.iter().filter_map(|seen| match seen {
-            Seen::Emitted {
-                index,
-                events,
-                connection,
-                ..
-            } => Some((*index, events.as_slice(), *connection)),
-            _ => None,
-        })
-    }
 }
 
 /// What became of everything.
 #[derive(Default)]
-struct Account {
+struct Account<'h> {
+    handed_out: Vec<HandedOut<'h>>,
     answered: HashSet<u64>,
     gaps: Vec<Announced>,
     acknowledged: RaftIndex,
     /// A batch without an answer, when everything behind it was acknowledged.
-    passed_over: Option<(BatchId, RaftIndex)>,
-    /// Events that were answered otherwise than by a delivery.
+    passed_over: Option<RaftIndex>,
+    /// A batch that errored, when everything that could come had come.
+    left_behind: Option<RaftIndex>,
+    /// Events that were answered otherwise than by a delivery, for the last time.
     lost: u64,
     counted: u64,
     settled: bool,
+}
+
+/// A handing out of a batch.
+#[derive(Clone, Copy)]
+struct HandedOut<'h> {
+    index: RaftIndex,
+    events: &'h [u64],
+    connection: usize,
+    /// How many times it had errored. A batch that has not, or too often, and comes again, is taken for another one.
+    redelivery: u32,
 }
 
 struct Announced {
@@ -397,10 +435,11 @@ struct Announced {
     cluster: usize,
 }
 
-impl Account {
-    fn of(history: &History) -> Self {
+impl<'h> Account<'h> {
+    fn of(history: &'h History) -> Self {
         let mut account = Self::default();
-        let mut handed_out: HashMap<BatchId, (RaftIndex, &[u64])> = HashMap::new();
+        let mut with_host: HashMap<BatchId, HandedOut<'h>> = HashMap::new();
+        let mut errored: HashMap<&[u64], HandedOut<'h>> = HashMap::new();
         let mut cluster = 0;
         for seen in &history.seen {
             match seen {
@@ -408,19 +447,35 @@ impl Account {
                     batch,
                     index,
                     events,
-                    ..
+                    connection,
                 } => {
-                    handed_out.insert(*batch, (*index, events));
+                    let known = errored.remove(events.as_slice());
+                    let handed_out = HandedOut {
+                        index: *index,
+                        events,
+                        connection: *connection,
+                        redelivery: known.map_or(0, |known| known.redelivery + 1),
+                    };
+                    with_host.insert(*batch, handed_out);
+                    account.handed_out.push(handed_out);
                     account.close_gaps(*index);
                 }
-                Seen::Resolved(batch, delivery) => {
-                    // The first answer counts.
-                    let (_, events) = handed_out.remove(batch).unwrap_or_default();
-                    account.answered.extend(events);
-                    if *delivery != Delivery::Delivered {
-                        account.lost += events.len() as u64;
+                // The first answer to a handing out counts.
+                Seen::Resolved(batch, delivery) => match with_host.remove(batch) {
+                    Some(batch)
+                        if *delivery == Delivery::Errored
+                            && batch.redelivery < MAX_REDELIVERIES =>
+                    {
+                        errored.insert(batch.events, batch);
                     }
-                }
+                    Some(batch) => {
+                        account.answered.extend(batch.events);
+                        if *delivery != Delivery::Delivered {
+                            account.lost += batch.events.len() as u64;
+                        }
+                    }
+                    None => {}
+                },
                 Seen::CountedLost(counted) => account.counted = *counted,
                 Seen::Gap { from, to } => account.gaps.push(Announced {
                     from: *from,
@@ -428,15 +483,16 @@ impl Account {
                     cluster,
                 }),
                 Seen::Rebuilt => cluster += 1,
-                Seen::Settled => account.settled = true,
+                Seen::Settled => {
+                    account.settled = true;
+                    account.left_behind = errored.values().map(|batch| batch.index).min();
+                }
                 Seen::Positions(positions) => {
                     account.acknowledged = positions.acknowledged;
-                    let mut unanswered = handed_out.iter();
-                    let passed_over =
-                        unanswered.find(|(_, (index, _))| *index < positions.acknowledged);
-                    account.passed_over = account
-                        .passed_over
-                        .or(passed_over.map(|(batch, (index, _))| (*batch, *index)));
+                    let mut unanswered = with_host.values().chain(errored.values());
+                    let passed_over = unanswered.find(|batch| batch.index < positions.acknowledged);
+                    account.passed_over =
+                        account.passed_over.or(passed_over.map(|batch| batch.index));
                 }
                 Seen::Memory { .. } | Seen::Stopped { .. } => {}
             }

@@ -11,12 +11,12 @@
 use std::sync::Arc;
 
 use metrics::{Counter, Gauge, Label, Unit};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::error::{Error, ErrorKind};
-use crate::event::RaftIndex;
+use crate::event::{Batch, RaftIndex};
 use crate::invariants::Invariant;
-use crate::position::Positions;
+use crate::position::{Delivery, Loss, MAX_REDELIVERIES, Positions};
 use crate::stream::notice::Gap;
 
 /// Whether a metric only rises, or goes up and down.
@@ -111,7 +111,13 @@ const EVENTS: Metric = counter(
     "nomad_events_events_total",
     "events",
     &[],
-    "Events handed to the host",
+    "Events handed to the host, each counted once",
+);
+const REDELIVERED_EVENTS: Metric = counter(
+    "nomad_events_redelivered_events_total",
+    "events",
+    &[],
+    "Events handed to the host again, because a sink had failed with their batch; each time counts",
 );
 const DUPLICATES: Metric = counter(
     "nomad_events_duplicates_total",
@@ -135,7 +141,7 @@ const REJECTED_EVENTS: Metric = counter(
     "nomad_events_rejected_events_total",
     "events",
     &[],
-    "Events that a sink gave up for good, which are lost",
+    "Events that a sink gave up for good, or failed with each time, which are lost",
 );
 const QUEUED_BYTES: Metric = gauge(
     "nomad_events_queued_bytes",
@@ -157,13 +163,14 @@ const INVARIANT_VIOLATIONS: Metric = counter(
 );
 
 /// The metrics of a source, in the order in which the documentation has them.
-pub const METRICS: [Metric; 13] = [
+pub const METRICS: [Metric; 14] = [
     CONNECTED,
     INDEX,
     SECONDS_SINCE_LAST_LINE,
     CONNECTIONS,
     DISCONNECTS,
     EVENTS,
+    REDELIVERED_EVENTS,
     DUPLICATES,
     DISCARDED_LINES,
     GAPS,
@@ -287,6 +294,7 @@ pub(crate) struct Telemetry {
     connections: Counter,
     disconnects: Words,
     events: Counter,
+    redelivered: Counter,
     duplicates: Counter,
     discarded_lines: Words,
     gaps: Words,
@@ -340,6 +348,7 @@ impl Telemetry {
             connections: CONNECTIONS.counter(&[]),
             disconnects: Words::register(&DISCONNECTS, "cause", causes()),
             events: EVENTS.counter(&[]),
+            redelivered: REDELIVERED_EVENTS.counter(&[]),
             duplicates: DUPLICATES.counter(&[]),
             discarded_lines: Words::register(&DISCARDED_LINES, "reason", reasons()),
             gaps: Words::register(&GAPS, "cause", GAP_CAUSES),
@@ -480,12 +489,29 @@ impl Telemetry {
         self.events.increment(events);
     }
 
-    /// Said for each batch: somebody has to look why a sink gives up.
-    pub(crate) fn rejected(&self, events: u64, index: RaftIndex) {
-        self.rejected.increment(events);
-        error!(
+    pub(crate) fn redelivered(&self, batch: &Batch) {
+        let events = batch.events.len();
+        self.redelivered.increment(events as u64);
+        // The sink has said why, and a sink that is down makes this of every batch.
+        debug!(
             events,
-            index = index.0,
+            index = batch.index.0,
+            redelivery = batch.redelivery,
+            "a sink has failed, handing events out again"
+        );
+    }
+
+    /// Said for each batch: somebody has to look why a sink gives up.
+    pub(crate) fn rejected(&self, loss: &Loss) {
+        self.rejected.increment(loss.events);
+        let redeliveries = match loss.delivery {
+            Delivery::Errored => MAX_REDELIVERIES,
+            Delivery::Delivered | Delivery::Rejected => 0,
+        };
+        error!(
+            events = loss.events,
+            index = loss.index.0,
+            redeliveries,
             "events were not taken downstream and are lost"
         );
     }

@@ -159,7 +159,7 @@ fn a_rejection_has_to_be_counted() {
     for (delivery, counted, holds) in [
         (Delivery::Rejected, 2, true),
         (Delivery::Rejected, 0, false),
-        (Delivery::Errored, 1, false),
+        (Delivery::Rejected, 1, false),
         (Delivery::Delivered, 2, false),
     ] {
         let mut history = good();
@@ -177,6 +177,103 @@ fn a_rejection_has_to_be_counted() {
     let again = Seen::Resolved(BatchId(1), Delivery::Rejected);
     twice.seen.insert(8, again);
     assert_eq!(broken(&twice), [""; 0]);
+}
+
+/// The good history, in which the last batch errored so often before it was answered by this.
+fn errored(times: u64, answer: Option<Delivery>) -> History {
+    let mut history = good();
+    // Its answer, and the position behind it, come later.
+    history
+        .seen
+        .retain(|seen| *seen != delivered(4) && *seen != positions(9, 9, 9));
+    history.seen.push(positions(9, 9, 7));
+    for time in 0..times {
+        let batch = BatchId(4 + time);
+        history.seen.push(Seen::Resolved(batch, Delivery::Errored));
+        history.seen.push(emitted(5 + time, 9, &[4]));
+    }
+    if let Some(answer) = answer {
+        history
+            .seen
+            .push(Seen::Resolved(BatchId(4 + times), answer));
+        history.seen.push(positions(9, 9, 9));
+    }
+    history
+}
+
+#[test]
+fn what_errored_comes_again_and_is_no_repetition() {
+    for times in 0..=3 {
+        assert_eq!(broken(&errored(times, Some(Delivery::Delivered))), [""; 0]);
+        assert_eq!(broken(&errored(times, None)), [""; 0]);
+    }
+    assert_eq!(broken(&errored(4, None)), ["NE-1", "NE-6"]);
+    // Only what errored, only whole, and only after it has.
+    let mut too_early = errored(1, None);
+    let last = too_early.seen.len() - 1;
+    too_early.seen.swap(last - 1, last);
+    assert_eq!(broken(&too_early), ["NE-6"]);
+    let mut in_part = good();
+    in_part.seen[6] = Seen::Resolved(BatchId(1), Delivery::Errored);
+    in_part.seen.truncate(7);
+    in_part.seen.push(emitted(5, 5, &[0]));
+    assert_eq!(broken(&in_part), ["NE-4", "NE-6"]);
+    let mut as_before = errored(1, None);
+    as_before.seen.pop();
+    as_before.seen.push(emitted(4, 9, &[4]));
+    assert_eq!(broken(&as_before), ["NE-6"]);
+}
+
+#[test]
+fn a_redelivery_may_come_between_newer_batches_and_does_not_change_their_order() {
+    let between = |newer: u64| {
+        let mut history = good();
+        history.seen.truncate(4);
+        let errored = Seen::Resolved(BatchId(1), Delivery::Errored);
+        history.seen.extend([errored, emitted(4, 5, &[0, 1])]);
+        if newer == 7 {
+            history.seen.remove(3);
+            history.seen.push(emitted(5, newer, &[3]));
+        } else {
+            history.seen.remove(2);
+            history.seen.push(emitted(5, newer, &[2]));
+        }
+        history
+    };
+    assert_eq!(broken(&between(7)), [""; 0]);
+    assert_eq!(broken(&between(5)), ["NE-4"]);
+}
+
+#[test]
+fn a_position_that_passes_over_what_errored_is_found() {
+    let mut history = errored(0, None);
+    let error = Seen::Resolved(BatchId(4), Delivery::Errored);
+    history.seen.extend([error, positions(9, 9, 9)]);
+    // At the very index a restart reads it again.
+    assert_eq!(broken(&history), [""; 0]);
+    history.written.push(written(11, 5));
+    history.seen.push(emitted(5, 11, &[5]));
+    history.seen.extend([delivered(5), positions(11, 11, 11)]);
+    assert_eq!(broken(&history), ["NE-1"]);
+}
+
+#[test]
+fn what_errored_each_time_has_to_be_counted_and_what_never_came_again_is_missed() {
+    let mut given_up = errored(3, Some(Delivery::Errored));
+    assert_eq!(broken(&given_up), ["NE-1"]);
+    given_up.seen.push(Seen::CountedLost(1));
+    assert_eq!(broken(&given_up), [""; 0]);
+    // One that may come again is not lost yet.
+    let mut counted = errored(2, None);
+    counted
+        .seen
+        .push(Seen::Resolved(BatchId(6), Delivery::Errored));
+    assert_eq!(broken(&counted), [""; 0]);
+    let mut settled = counted.clone();
+    counted.seen.push(Seen::CountedLost(1));
+    assert_eq!(broken(&counted), ["NE-1"]);
+    settled.seen.push(Seen::Settled);
+    assert_eq!(broken(&settled), ["NE-1"]);
 }
 
 #[test]
@@ -320,5 +417,10 @@ fn the_watch_says_which_claim_does_not_hold() {
     );
     assert_eq!(watch.handed_out(RaftIndex(7)), Ok(()));
     assert_eq!(watch.handed_out(RaftIndex(7)), Ok(()));
+    assert_eq!(watch.handed_out_again(RaftIndex(5)), Ok(()));
+    assert_eq!(
+        watch.handed_out_again(RaftIndex(8)),
+        Err(Invariant::InOrder)
+    );
     assert_eq!(watch.handed_out(RaftIndex(6)), Err(Invariant::InOrder));
 }

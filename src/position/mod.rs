@@ -1,16 +1,27 @@
-//! The three positions of a stream, never mixed, and the ledger of what was handed out and not yet answered.
+//! The three positions of a stream, never mixed, and the ledger of what was read and not yet answered for.
 //!
 //! - *read*: seen on the wire. A reconnect resumes from here.
 //! - *emitted*: handed to the host.
 //! - *acknowledged*: durable downstream, together with everything before it. A restart resumes from here.
 //!
-//! Pure: no clock, no I/O.
+//! Pure: no clock, no I/O. Times are told, as the time since any one moment.
 
 pub mod proof;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
 
-use crate::event::{BatchId, RaftIndex};
+use crate::event::{Batch, BatchId, Event, RaftIndex};
+
+/// How many times a batch is handed out again at most. Errored once more, it counts as rejected.
+pub const MAX_REDELIVERIES: u32 = 3;
+
+/// The pause before a batch is handed out again for the first time; each later one is twice as long. A sink has tried by itself
+/// before it said that it failed, so this is not the first wait.
+pub const REDELIVERY_PAUSE: Duration = Duration::from_secs(1);
+
+/// No pause before a redelivery is longer.
+pub const REDELIVERY_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// What became of a batch downstream.
 ///
@@ -19,7 +30,7 @@ use crate::event::{BatchId, RaftIndex};
 pub enum Delivery {
     /// Every sink has taken every event, or a transform dropped it on purpose.
     Delivered,
-    /// A sink failed in a way that another attempt might mend.
+    /// A sink failed in a way that another attempt might mend: the batch is handed out again, after a pause.
     Errored,
     /// A sink gave up for good.
     Rejected,
@@ -40,29 +51,72 @@ pub struct Positions {
 /// What [`Ledger::resolve`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Resolved {
-    /// Bytes of text that are no longer kept.
+    /// What comes of the batch.
+    pub outcome: Outcome,
+    /// Bytes that are no longer kept.
     pub freed_bytes: usize,
     /// Whether `acknowledged` moved.
     pub moved: bool,
 }
 
-#[derive(Debug)]
-struct Entry {
-    id: BatchId,
-    index: RaftIndex,
-    text_bytes: usize,
-    events: usize,
-    delivery: Option<Delivery>,
+/// What comes of a batch after an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Nothing: nobody has a batch of this identity (any more).
+    #[default]
+    Unknown,
+    /// It is done.
+    Delivered,
+    /// It stays, and is handed out again after this pause.
+    Again(Duration),
+    /// It is given up, and its events are counted as lost.
+    Lost(Loss),
 }
 
-/// Batches in the order in which they were read, each with the answer it got.
+/// Events that no sink will get any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// Their index.
+    pub index: RaftIndex,
+    /// How many.
+    pub events: u64,
+    /// Whether a sink gave up for good, or failed each time.
+    pub delivery: Delivery,
+}
+
+#[derive(Debug)]
+struct Entry {
+    index: RaftIndex,
+    kept_bytes: usize,
+    /// How many times it was handed out again.
+    redelivery: u32,
+    /// `None` once it is answered.
+    events: Option<Vec<Event>>,
+}
+
+/// Batches in the order in which they were read, each with its events until it is answered for.
 ///
-/// `acknowledged` moves over the contiguous answered prefix only: a batch that is answered early waits for those before it.
+/// A batch is queued, handed out, pausing before it is handed out again, due for that, or answered. `acknowledged` moves over
+/// the contiguous answered prefix only: a batch that is answered early waits for those before it, and one that errored holds
+/// everything behind it until it is answered otherwise.
+///
+/// Each handing out has an identity of its own, so an answer that comes late, for one that was answered already, is unknown.
 #[derive(Debug, Default)]
 pub struct Ledger {
     positions: Positions,
-    /// Read and not yet acknowledged, oldest first.
+    /// Read and not yet acknowledged, oldest first. Entries are numbered in this order, without holes.
     outstanding: VecDeque<Entry>,
+    /// The number of the oldest entry.
+    first: u64,
+    /// How many of the newest entries were never handed out.
+    queued: usize,
+    handed_out: HashMap<BatchId, u64>,
+    /// Errored ones, with the moment at which each is to be handed out again.
+    pausing: BTreeSet<(Duration, u64)>,
+    /// Errored ones whose pause is over.
+    due: BTreeSet<u64>,
+    stopped: bool,
     outstanding_bytes: usize,
     last_id: u64,
     rejected_events: u64,
@@ -74,66 +128,138 @@ impl Ledger {
         self.positions.read = self.positions.read.max(index);
     }
 
-    /// Takes a batch in and gives it its identity.
-    pub fn admit(&mut self, index: RaftIndex, text_bytes: usize, events: usize) -> BatchId {
+    /// Takes a batch in, which keeps so many bytes in memory until it is answered for.
+    pub fn admit(&mut self, index: RaftIndex, kept_bytes: usize, events: Vec<Event>) {
+        self.note_read(index);
+        self.outstanding_bytes += kept_bytes;
+        self.queued += 1;
+        self.outstanding.push_back(Entry {
+            index,
+            kept_bytes,
+            redelivery: 0,
+            events: Some(events),
+        });
+    }
+
+    /// The next batch for the host, with an identity that no handing out had before: those that are due again first, the oldest
+    /// before the others, then those that are queued.
+    pub fn hand_out(&mut self) -> Option<Batch> {
+        if self.stopped {
+            return None;
+        }
+        let number = match self.due.pop_first() {
+            Some(number) => number,
+            None => {
+                let queued = self.queued;
+                self.queued = queued.checked_sub(1)?;
+                self.first + (self.outstanding.len() - queued) as u64
+            }
+        };
+        let place = self.place(number)?;
+        let entry = self.outstanding.get(place)?;
+        let events = entry.events.clone()?;
         self.last_id += 1;
         let id = BatchId(self.last_id);
-        self.note_read(index);
-        self.outstanding_bytes += text_bytes;
-        self.outstanding.push_back(Entry {
+        self.handed_out.insert(id, number);
+        self.positions.emitted = self.positions.emitted.max(entry.index);
+        Some(Batch {
             id,
-            index,
-            text_bytes,
+            index: entry.index,
             events,
-            delivery: None,
-        });
-        id
+            text_bytes: entry.kept_bytes,
+            redelivery: entry.redelivery,
+        })
     }
 
-    /// Notes that the host has taken the batch.
-    pub fn emitted(&mut self, index: RaftIndex) {
-        self.positions.emitted = self.positions.emitted.max(index);
-    }
-
-    /// Notes the answer for a batch. An identity that is unknown, or answered already, changes nothing.
-    pub fn resolve(&mut self, id: BatchId, delivery: Delivery) -> Resolved {
-        let Ok(place) = self.outstanding.binary_search_by_key(&id, |entry| entry.id) else {
+    /// Notes the answer for a batch that was handed out. An identity that is unknown, or answered already, changes nothing.
+    pub fn resolve(&mut self, now: Duration, id: BatchId, delivery: Delivery) -> Resolved {
+        let Some(number) = self.handed_out.remove(&id) else {
             return Resolved::default();
         };
-        let entry = &mut self.outstanding[place];
-        if entry.delivery.is_some() {
+        let place = self.place(number);
+        let Some(entry) = place.and_then(|place| self.outstanding.get_mut(place)) else {
             return Resolved::default();
-        }
-        entry.delivery = Some(delivery);
-        if delivery != Delivery::Delivered {
-            self.rejected_events += entry.events as u64;
-        }
-
-        let mut resolved = Resolved::default();
-        while self
-            .outstanding
-            .front()
-            .is_some_and(|entry| entry.delivery.is_some())
-        {
-            let Some(entry) = self.outstanding.pop_front() else {
-                break;
+        };
+        // After a stop there is no next time in this process, but there may be one after a restart.
+        if delivery == Delivery::Errored && (entry.redelivery < MAX_REDELIVERIES || self.stopped) {
+            entry.redelivery += 1;
+            let pause = redelivery_pause(entry.redelivery);
+            self.pausing.insert((now + pause, number));
+            return Resolved {
+                outcome: Outcome::Again(pause),
+                ..Resolved::default()
             };
-            self.outstanding_bytes -= entry.text_bytes;
-            resolved.freed_bytes += entry.text_bytes;
-            resolved.moved = true;
+        }
+        let index = entry.index;
+        let events = entry.events.take().map_or(0, |events| events.len() as u64);
+        let outcome = match delivery {
+            Delivery::Delivered => Outcome::Delivered,
+            Delivery::Errored | Delivery::Rejected => {
+                self.rejected_events += events;
+                Outcome::Lost(Loss {
+                    index,
+                    events,
+                    delivery,
+                })
+            }
+        };
+        let (freed_bytes, moved) = self.advance();
+        Resolved {
+            outcome,
+            freed_bytes,
+            moved,
+        }
+    }
+
+    /// Moves `acknowledged` over what is answered. Says how many bytes became free, and whether it moved.
+    fn advance(&mut self) -> (usize, bool) {
+        let mut freed_bytes = 0;
+        let mut moved = false;
+        while let Some(entry) = self
+            .outstanding
+            .pop_front_if(|entry| entry.events.is_none())
+        {
+            self.first += 1;
+            self.outstanding_bytes -= entry.kept_bytes;
+            freed_bytes += entry.kept_bytes;
+            moved = true;
             // Lines of a server that replays its log may be read late; the position itself never goes back (NE-2).
             self.positions.acknowledged = self.positions.acknowledged.max(entry.index);
         }
-        resolved
+        (freed_bytes, moved)
     }
 
-    /// Forgets the newest `count` batches, which nobody has taken. Their events are read again after a restart.
-    pub fn forget_newest(&mut self, count: usize) {
-        for _ in 0..count {
+    /// Makes due what has paused long enough. Says whether something was.
+    pub fn release(&mut self, now: Duration) -> bool {
+        let mut released = false;
+        while let Some(&(until, number)) = self.pausing.first()
+            && until <= now
+        {
+            self.pausing.pop_first();
+            self.due.insert(number);
+            released = true;
+        }
+        released
+    }
+
+    /// When the next pause is over.
+    #[must_use]
+    pub fn next_release(&self) -> Option<Duration> {
+        self.pausing.first().map(|(until, _)| *until)
+    }
+
+    /// Hands nothing out any more, and forgets what was never handed out: it is read again after a restart.
+    pub fn stop(&mut self) {
+        self.stopped = true;
+        for _ in 0..std::mem::take(&mut self.queued) {
             if let Some(entry) = self.outstanding.pop_back() {
-                self.outstanding_bytes -= entry.text_bytes;
+                self.outstanding_bytes -= entry.kept_bytes;
             }
         }
+    }
+
+    fn place(&self, number: u64) -> Option<usize> {
+        usize::try_from(number.checked_sub(self.first)?).ok()
     }
 
     /// The three positions.
@@ -142,23 +268,22 @@ impl Ledger {
         self.positions
     }
 
-    /// Bytes of text kept for batches without an answer.
+    /// Bytes kept for batches that are not acknowledged.
     #[must_use]
     pub fn outstanding_bytes(&self) -> usize {
         self.outstanding_bytes
     }
 
-    /// Batches without an answer, or behind one without.
+    /// Batches that the host has at this moment: handed out, and not answered.
     #[must_use]
-    pub fn outstanding(&self) -> usize {
-        self.outstanding.len()
+    pub fn with_host(&self) -> usize {
+        self.handed_out.len()
     }
 
-    /// Batches without an answer, those behind one without and answered themselves not counted.
+    /// Batches that were handed out and are not done: without an answer, or errored and not answered otherwise since.
     #[must_use]
     pub fn unanswered(&self) -> usize {
-        let unanswered = |entry: &&Entry| entry.delivery.is_none();
-        self.outstanding.iter().filter(unanswered).count()
+        self.handed_out.len() + self.pausing.len() + self.due.len()
     }
 
     /// Events that a sink did not take, since the start.
@@ -168,79 +293,13 @@ impl Ledger {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn acknowledged_moves_over_the_contiguous_prefix_only() {
-        let mut ledger = Ledger::default();
-        let ids: Vec<BatchId> = [5, 5, 7]
-            .map(|index| ledger.admit(RaftIndex(index), 10, 1))
-            .to_vec();
-        assert_eq!(ledger.positions().read, RaftIndex(7));
-        assert_eq!(
-            ledger.resolve(ids[1], Delivery::Delivered),
-            Resolved::default()
-        );
-        assert_eq!(ledger.positions().acknowledged, RaftIndex(0));
-        assert_eq!(ledger.outstanding_bytes(), 30);
-        let resolved = ledger.resolve(ids[0], Delivery::Delivered);
-        assert_eq!(
-            resolved,
-            Resolved {
-                freed_bytes: 20,
-                moved: true
-            }
-        );
-        assert_eq!(ledger.positions().acknowledged, RaftIndex(5));
-        assert_eq!(ledger.outstanding(), 1);
-    }
-
-    #[test]
-    fn what_a_sink_refused_is_counted_and_moves_on() {
-        let mut ledger = Ledger::default();
-        let id = ledger.admit(RaftIndex(5), 10, 3);
-        assert!(ledger.resolve(id, Delivery::Rejected).moved);
-        assert_eq!(ledger.rejected_events(), 3);
-        // A second answer, or one for a batch that never was, changes nothing.
-        assert_eq!(ledger.resolve(id, Delivery::Rejected), Resolved::default());
-        assert_eq!(
-            ledger.resolve(BatchId(99), Delivery::Rejected),
-            Resolved::default()
-        );
-        assert_eq!(ledger.rejected_events(), 3);
-    }
-
-    proptest! {
-        /// NE-2 and the order of the positions, for batches answered in any order.
-        #[test]
-        fn positions_keep_their_order(
-            indexes in proptest::collection::vec(1u64..50, 1..40),
-            answers in proptest::collection::vec(0usize..40, 0..80),
-        ) {
-            let mut indexes = indexes;
-            indexes.sort_unstable();
-            let mut ledger = Ledger::default();
-            let ids: Vec<BatchId> = indexes.iter().map(|&index| ledger.admit(RaftIndex(index), 1, 1)).collect();
-            let mut answered = vec![false; ids.len()];
-            let mut before = RaftIndex(0);
-            for answer in answers {
-                let place = answer % ids.len();
-                ledger.emitted(RaftIndex(indexes[place]));
-                ledger.resolve(ids[place], Delivery::Delivered);
-                answered[place] = true;
-                let prefix = answered.iter().take_while(|&&yes| yes).count();
-                let positions = ledger.positions();
-                let expected = prefix.checked_sub(1).map_or(0, |last| indexes[last]);
-                prop_assert_eq!(positions.acknowledged, RaftIndex(expected));
-                prop_assert!(before <= positions.acknowledged);
-                prop_assert!(positions.acknowledged <= positions.read);
-                prop_assert_eq!(ledger.outstanding(), ids.len() - prefix);
-                before = positions.acknowledged;
-            }
-        }
-    }
+/// The pause before a batch is handed out again for the `redelivery`th time.
+fn redelivery_pause(redelivery: u32) -> Duration {
+    let doublings = redelivery.saturating_sub(1).min(u32::BITS - 1);
+    REDELIVERY_PAUSE
+        .saturating_mul(1 << doublings)
+        .min(REDELIVERY_PAUSE_MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,11 +15,11 @@ use super::liveness::Liveness;
 use super::machine::{Input, Machine, Output, Rules, backoff};
 use super::mark::Mark;
 use super::notice::{Connected, LineDiscarded, Notice, NoticeKind, Started};
-use super::outbox::Outbox;
+use super::outbox::{Outbox, kept_bytes};
 use super::watch::NamespaceWatch;
 use crate::envelope::{self, Envelope, EnvelopeError, Line};
 use crate::error::{Error, ErrorKind};
-use crate::event::{Event, RaftIndex};
+use crate::event::RaftIndex;
 use crate::frame::{Frame, Remainder, Splitter};
 use crate::nomad::{Purpose, concerns_namespaces, said};
 use crate::options::{Settings, StartAt};
@@ -295,7 +295,7 @@ impl<A: Agents> Driver<A> {
         match envelope::parse(&text) {
             Ok(line) => {
                 if let Line::Batch(batch) = &line {
-                    self.wait_for_room(&text, batch.events.len()).await;
+                    self.wait_for_room(&text, batch).await;
                     self.outbox.note_read(batch.index);
                 }
                 let bytes = text.len();
@@ -312,8 +312,9 @@ impl<A: Agents> Driver<A> {
     }
 
     /// A full queue stops the reading: the server cuts us off in the end, and we resume when there is room.
-    async fn wait_for_room(&mut self, text: &Bytes, events: usize) {
-        let bytes = text.len() + events * size_of::<Event>();
+    async fn wait_for_room(&mut self, text: &Bytes, batch: &Envelope) {
+        let filter_keys = batch.events.iter().map(|event| &event.filter_keys);
+        let bytes = kept_bytes(text.len(), filter_keys);
         let from = Instant::now();
         if self.outbox.room(bytes).await {
             self.clock.stood_still += from.elapsed();
@@ -457,7 +458,7 @@ fn closed(remainder: Remainder) -> Error {
 }
 
 /// Our clock, nanoseconds since 1970. Saturates in the year 2262.
-fn now_nanos() -> i64 {
+pub(super) fn now_nanos() -> i64 {
     i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
 }
 

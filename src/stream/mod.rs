@@ -8,6 +8,7 @@ mod agents;
 mod driver;
 mod inquiry;
 mod liveness;
+mod losses;
 mod machine;
 mod mark;
 mod namespaces;
@@ -43,7 +44,7 @@ use outbox::Outbox;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Item {
-    /// New events of one Raft index. To be answered with [`Acknowledger::resolve`].
+    /// Events of one Raft index, new ones or those of a batch that errored. To be answered with [`Acknowledger::resolve`].
     Batch(Batch),
     /// A fact about the stream. Needs no answer.
     Notice(Notice),
@@ -73,9 +74,11 @@ pub struct Acknowledger {
 impl Acknowledger {
     /// Notes the delivery of a batch. Each batch is to be answered once; later answers change nothing.
     ///
-    /// Until then its text counts in `queue_bytes`: a host that answers nothing stops the stream.
+    /// Until then its text counts in `queue_bytes`: a host that answers nothing stops the stream. What errored is handed out
+    /// again with another identity, [`MAX_REDELIVERIES`](crate::position::MAX_REDELIVERIES) times at most; then it counts as
+    /// rejected. It is not acknowledged meanwhile.
     pub fn resolve(&self, id: BatchId, delivery: Delivery) {
-        self.outbox.resolve(id, delivery);
+        self.outbox.resolve(self.outbox.now(), id, delivery);
     }
 
     /// How the stream is at this moment: what its `Status` notice would say.
@@ -127,9 +130,11 @@ impl EventStream {
             let _end = end;
             driver.run().await;
         };
-        let report = futures_util::future::join(
+        let attended = Arc::clone(&outbox);
+        let report = futures_util::future::join3(
             driver::report_status(Arc::clone(&outbox), interval),
             driver::report_silence(Arc::clone(&outbox)),
+            async move { attended.attend_always(driver::now_nanos).await },
         );
         Self {
             tasks: [
@@ -154,8 +159,8 @@ impl EventStream {
         self.outbox.positions()
     }
 
-    /// Stops reading and hands nothing out any more; waits until every batch that was handed out is answered, at most for
-    /// `deadline`. Returns the number of batches without an answer.
+    /// Stops reading and hands nothing out any more, also nothing again; waits until every batch that was handed out is
+    /// answered, at most for `deadline`. Returns the number of batches without an answer, those that errored included.
     ///
     /// # Cancel safety
     ///

@@ -40,6 +40,8 @@ pub enum NoticeKind {
     Gap(Gap),
     /// A line was not taken.
     LineDiscarded(LineDiscarded),
+    /// Sinks did not take events, which are lost.
+    Rejected(Rejected),
 }
 
 /// Fields of `Started`.
@@ -130,6 +132,37 @@ pub struct LineDiscarded {
     pub reason: &'static str,
 }
 
+/// Fields of `Rejected`: sinks did not take these events, and they will not be tried again.
+///
+/// The first loss is told at once, and what is lost within a minute after it together: at most one notice a minute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Rejected {
+    /// How many events, since the notice before.
+    pub events: u64,
+    /// How many of them a sink has refused for good.
+    pub rejected: u64,
+    /// How many of them a sink has failed with, each of the times that they were handed out.
+    pub errored: u64,
+    /// The lowest index of them.
+    pub from: RaftIndex,
+    /// The highest index of them.
+    pub to: RaftIndex,
+}
+
+impl Rejected {
+    /// One of all the events of both.
+    #[must_use]
+    pub(super) fn merged(self, other: &Self) -> Self {
+        Self {
+            events: self.events + other.events,
+            rejected: self.rejected + other.rejected,
+            errored: self.errored + other.errored,
+            from: self.from.min(other.from),
+            to: self.to.max(other.to),
+        }
+    }
+}
+
 impl NoticeKind {
     /// The event's `Type`.
     #[must_use]
@@ -141,6 +174,7 @@ impl NoticeKind {
             Self::Status(_) => "Status",
             Self::Gap(_) => "Gap",
             Self::LineDiscarded(_) => "LineDiscarded",
+            Self::Rejected(_) => "Rejected",
         }
     }
 }

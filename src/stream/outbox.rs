@@ -1,19 +1,21 @@
 //! What was read and waits for the host, and what the host has answered: shared by the driver, the stream and the
 //! acknowledgers. Locked for moments only, never across a wait.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
+use bytestring::ByteString;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Item;
-use super::notice::{Notice, Status};
+use super::losses::Losses;
+use super::notice::{Notice, NoticeKind, Status};
 use super::pending::Pending;
-use crate::event::{Batch, BatchId, Event, RaftIndex};
+use crate::event::{BatchId, Event, RaftIndex};
 use crate::invariants::{Invariant, Watch, memory_bounded};
-use crate::position::{Delivery, Ledger, Positions};
+use crate::position::{Delivery, Ledger, Outcome, Positions};
 use crate::telemetry::{CountBytes, Telemetry};
 
 /// Shared between the driver, the stream and the acknowledgers.
@@ -22,6 +24,10 @@ pub(super) struct Outbox {
     state: Mutex<State>,
     /// Told whenever an answer came in.
     answered: Notify,
+    /// Told whenever an answer came in that makes something to do at a later moment.
+    failed: Notify,
+    /// The moment from which times are counted.
+    origin: Instant,
     /// How many bytes may be without an answer.
     queue_bytes: usize,
     pub(super) telemetry: Telemetry,
@@ -29,10 +35,10 @@ pub(super) struct Outbox {
 
 #[derive(Debug, Default)]
 struct State {
+    /// What was read and is not answered for: its bytes are what is bounded.
     ledger: Ledger,
-    /// Read, and not taken by the host yet. Their bytes count in the ledger, which is what bounds them.
-    queue: VecDeque<Batch>,
     notices: Pending,
+    losses: Losses,
     reader: Option<Waker>,
     /// The driver is gone.
     ended: bool,
@@ -40,6 +46,18 @@ struct State {
     sealed: bool,
     counts: Counts,
     watch: Watch,
+}
+
+/// Bytes that a line and its events keep in memory until they are answered for, given the filter keys of each event.
+///
+/// What events take beside their text counts twice: once with the host, once here for a redelivery. It is two thirds of a short
+/// line.
+pub(super) fn kept_bytes<'a>(
+    line_bytes: usize,
+    filter_keys: impl Iterator<Item = &'a Option<Vec<ByteString>>>,
+) -> usize {
+    let beside = filter_keys.map(|keys| Event::bytes_beside_text(keys.as_deref()));
+    line_bytes + 2 * beside.sum::<usize>()
 }
 
 #[derive(Debug, Default)]
@@ -58,6 +76,8 @@ impl Outbox {
         Arc::new(Self {
             state: Mutex::default(),
             answered: Notify::new(),
+            failed: Notify::new(),
+            origin: Instant::now(),
             queue_bytes,
             telemetry: Telemetry::register(count_bytes),
         })
@@ -91,19 +111,12 @@ impl Outbox {
 
     /// Queues events for the host.
     pub(super) fn push_batch(&self, index: RaftIndex, events: Vec<Event>, line_bytes: usize) {
-        // What the events take besides their text counts too: it is a third of a short line.
-        let text_bytes = line_bytes + events.len() * size_of::<Event>();
+        let kept_bytes = kept_bytes(line_bytes, events.iter().map(|event| &event.filter_keys));
         self.tell(|state| {
             state.notices.end_gaps(index);
-            let id = state.ledger.admit(index, text_bytes, events.len());
-            state.queue.push_back(Batch {
-                id,
-                index,
-                events,
-                text_bytes,
-            });
+            state.ledger.admit(index, kept_bytes, events);
             let bytes = state.ledger.outstanding_bytes();
-            if !memory_bounded(bytes, text_bytes, self.queue_bytes) {
+            if !memory_bounded(bytes, kept_bytes, self.queue_bytes) {
                 self.violated(Invariant::MemoryBounded);
             }
             self.gauge(state);
@@ -181,11 +194,16 @@ impl Outbox {
         if let Some(notice) = state.notices.pop() {
             return Poll::Ready(Some(Item::Notice(notice)));
         }
-        if let Some(batch) = state.queue.pop_front() {
-            state.ledger.emitted(batch.index);
-            state.counts.events += batch.events.len() as u64;
-            self.telemetry.emitted(batch.events.len() as u64);
-            if let Err(violated) = state.watch.handed_out(batch.index) {
+        if let Some(batch) = state.ledger.hand_out() {
+            let handed_out = if batch.redelivery == 0 {
+                state.counts.events += batch.events.len() as u64;
+                self.telemetry.emitted(batch.events.len() as u64);
+                state.watch.handed_out(batch.index)
+            } else {
+                self.telemetry.redelivered(&batch);
+                state.watch.handed_out_again(batch.index)
+            };
+            if let Err(violated) = handed_out {
                 self.violated(violated);
             }
             self.gauge(&mut state);
@@ -198,31 +216,75 @@ impl Outbox {
         Poll::Pending
     }
 
-    pub(super) fn resolve(&self, id: BatchId, delivery: Delivery) {
-        let (lost, index) = {
+    /// The time on the clock of this outbox.
+    pub(super) fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    /// Notes the answer for a batch. What is to be done about one that was not delivered is done by [`attend`](Self::attend).
+    pub(super) fn resolve(&self, now: Duration, id: BatchId, delivery: Delivery) {
+        let outcome = {
             let mut state = self.lock();
-            // Nobody has what is queued, so nobody can answer for it (NE-3).
-            let not_handed_out = state.queue.front().is_some_and(|next| next.id <= id);
-            if state.sealed || not_handed_out {
+            if state.sealed {
                 return;
             }
-            let before = state.ledger.rejected_events();
-            state.ledger.resolve(id, delivery);
+            let outcome = state.ledger.resolve(now, id, delivery).outcome;
+            if let Outcome::Lost(loss) = &outcome {
+                state.losses.add(loss);
+            }
             self.gauge(&mut state);
-            let lost = state.ledger.rejected_events() - before;
-            (lost, state.ledger.positions().emitted)
+            outcome
         };
-        if lost > 0 {
-            self.telemetry.rejected(lost, index);
+        match outcome {
+            Outcome::Unknown => return,
+            Outcome::Delivered => {}
+            Outcome::Again(_) => self.failed.notify_one(),
+            Outcome::Lost(loss) => {
+                self.telemetry.rejected(&loss);
+                self.failed.notify_one();
+            }
         }
         self.answered.notify_waiters();
+    }
+
+    /// Does what is due at this moment: batches whose pause is over are handed out again, and losses are told, dated `at`
+    /// (nanoseconds since 1970). Gives the moment at which there is something to do next, unless an answer makes it earlier.
+    pub(super) fn attend(&self, now: Duration, at: i64) -> Option<Duration> {
+        let mut next = None;
+        self.tell(|state| {
+            state.ledger.release(now);
+            if let Some(rejected) = state.losses.tell(now) {
+                state.notices.push(Notice {
+                    at,
+                    index: rejected.to,
+                    kind: NoticeKind::Rejected(rejected),
+                });
+            }
+            let moments = [state.ledger.next_release(), state.losses.due()];
+            next = moments.into_iter().flatten().min();
+        });
+        next
+    }
+
+    /// Does what is due when it is due, for ever: the host may have nothing else to wake up for. `clock` gives nanoseconds
+    /// since 1970.
+    pub(super) async fn attend_always(&self, clock: impl Fn() -> i64) {
+        loop {
+            let failed = self.failed.notified();
+            match self.attend(self.now(), clock()) {
+                // It does not matter which of the two it was.
+                Some(next) => drop(tokio::time::timeout_at(self.origin + next, failed).await),
+                None => failed.await,
+            }
+        }
     }
 
     pub(super) fn positions(&self) -> Positions {
         self.lock().ledger.positions()
     }
 
-    /// Drops what the host has not taken, then waits until everything that it has taken is answered. Cancel safe.
+    /// Hands nothing out any more, also nothing again, and waits until the host has answered for everything that it has. Cancel
+    /// safe.
     pub(super) async fn drained(&self) {
         loop {
             let answered = self.answered.notified();
@@ -230,10 +292,8 @@ impl Outbox {
             answered.as_mut().enable();
             {
                 let mut state = self.lock();
-                let untaken = state.queue.len();
-                state.ledger.forget_newest(untaken);
-                state.queue.clear();
-                if state.ledger.outstanding() == 0 {
+                state.ledger.stop();
+                if state.ledger.with_host() == 0 {
                     return;
                 }
             }
@@ -242,11 +302,11 @@ impl Outbox {
     }
 
     /// Takes no answers from now on: what a host says of batches that it gives up is no news of them, they come again after a
-    /// restart. Gives the number of batches that the host has taken and not answered.
+    /// restart. Gives the number of batches that the host has taken and not answered for; that a sink has failed is no answer.
     pub(super) fn seal(&self) -> usize {
         let mut state = self.lock();
         state.sealed = true;
-        state.unanswered()
+        state.ledger.unanswered()
     }
 
     pub(super) fn status(&self, now: Instant) -> Status {
@@ -268,165 +328,5 @@ impl Outbox {
     }
 }
 
-impl State {
-    /// Batches that the host has taken and not answered.
-    fn unanswered(&self) -> usize {
-        // What is queued has no answer either.
-        self.ledger.unanswered() - self.queue.len()
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-    use std::sync::atomic::{AtomicU64, Ordering};
-    use std::task::Wake;
-
-    use metrics::{
-        Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
-    };
-
-    use super::*;
-    use crate::stream::notice::{Gap, NoticeKind};
-
-    fn batch(outbox: &Outbox, index: u64) {
-        outbox.push_batch(RaftIndex(index), Vec::new(), 10);
-    }
-
-    #[test]
-    fn an_answer_to_what_was_not_taken_yet_upsets_no_count() {
-        let outbox = Outbox::new(1 << 20, None);
-        batch(&outbox, 5);
-        batch(&outbox, 7);
-        let mut cx = Context::from_waker(Waker::noop());
-        assert!(matches!(
-            outbox.poll_item(&mut cx),
-            Poll::Ready(Some(Item::Batch(batch))) if batch.id == BatchId(1)
-        ));
-        outbox.resolve(BatchId(2), Delivery::Delivered);
-        outbox.resolve(BatchId(3), Delivery::Delivered);
-        assert_eq!(outbox.lock().unanswered(), 1);
-        outbox.resolve(BatchId(1), Delivery::Delivered);
-        assert_eq!(outbox.lock().unanswered(), 0);
-        assert_eq!(outbox.positions().acknowledged, RaftIndex(5));
-    }
-
-    #[test]
-    fn a_batch_that_is_answered_behind_an_unanswered_one_is_not_counted_as_unanswered() {
-        let outbox = Outbox::new(1 << 20, None);
-        let mut cx = Context::from_waker(Waker::noop());
-        for index in [5, 7, 9] {
-            batch(&outbox, index);
-        }
-        while outbox.poll_item(&mut cx).is_ready() {}
-        outbox.resolve(BatchId(2), Delivery::Delivered);
-        assert_eq!(outbox.seal(), 2);
-    }
-
-    /// The gauges of one source, by name and label.
-    #[derive(Debug, Default)]
-    struct Gauges(Mutex<HashMap<String, Arc<AtomicU64>>>);
-
-    impl Gauges {
-        fn get(&self, name: &str) -> f64 {
-            let gauges = self.0.lock().unwrap();
-            f64::from_bits(gauges[name].load(Ordering::Relaxed))
-        }
-    }
-
-    impl Recorder for Gauges {
-        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-
-        fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
-            Counter::noop()
-        }
-
-        fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
-            let label: String = key
-                .labels()
-                .map(|label| format!(" {}", label.value()))
-                .collect();
-            let gauge = Arc::<AtomicU64>::default();
-            let name = format!("{}{label}", key.name());
-            self.0.lock().unwrap().insert(name, Arc::clone(&gauge));
-            Gauge::from_arc(gauge)
-        }
-
-        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
-            Histogram::noop()
-        }
-    }
-
-    #[test]
-    fn the_gauges_tell_of_a_host_that_answers_nothing() {
-        let gauges = Gauges::default();
-        let outbox = metrics::with_local_recorder(&gauges, || Outbox::new(1 << 20, None));
-        batch(&outbox, 5);
-        assert_eq!(gauges.get("nomad_events_index read"), 5.0);
-        assert_eq!(gauges.get("nomad_events_queued_bytes"), 10.0);
-        let _ = outbox.poll_item(&mut Context::from_waker(Waker::noop()));
-        assert_eq!(gauges.get("nomad_events_index emitted"), 5.0);
-        outbox.note_read(RaftIndex(9));
-        assert_eq!(gauges.get("nomad_events_index read"), 9.0);
-        assert_eq!(gauges.get("nomad_events_index acknowledged"), 0.0);
-    }
-
-    #[test]
-    fn a_waker_may_ask_at_once() {
-        struct Asks(Arc<Outbox>);
-        impl Wake for Asks {
-            fn wake(self: Arc<Self>) {
-                let _ = self.0.poll_item(&mut Context::from_waker(Waker::noop()));
-            }
-        }
-        let (done, waited) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            let outbox = Outbox::new(1 << 20, None);
-            let waker = Waker::from(Arc::new(Asks(Arc::clone(&outbox))));
-            for push in [(|outbox| batch(outbox, 5)) as fn(&Outbox), |outbox| {
-                outbox.end()
-            }] {
-                assert!(
-                    outbox
-                        .poll_item(&mut Context::from_waker(&waker))
-                        .is_pending()
-                );
-                push(&outbox);
-            }
-            let _ = done.send(outbox.positions().emitted);
-        });
-        let emitted = waited.recv_timeout(std::time::Duration::from_secs(20));
-        assert_eq!(emitted, Ok(RaftIndex(5)), "locked while it wakes");
-    }
-
-    #[test]
-    fn an_unparsable_line_between_queued_batches_is_not_announced_as_a_gap_before_them() {
-        let outbox = Outbox::new(1 << 20, None);
-        let discarded_behind = |index| {
-            outbox.push_notice(Notice {
-                at: 0,
-                index: RaftIndex(index),
-                kind: NoticeKind::Gap(Gap {
-                    from: RaftIndex(index),
-                    to: None,
-                    cause: "line_discarded",
-                    namespace: None,
-                }),
-            });
-        };
-        discarded_behind(0);
-        batch(&outbox, 2);
-        // Before the host has seen anything, the line after the next is bad too.
-        discarded_behind(2);
-        let mut gaps = Vec::new();
-        let mut cx = Context::from_waker(Waker::noop());
-        while let Poll::Ready(Some(Item::Notice(notice))) = outbox.poll_item(&mut cx) {
-            if let NoticeKind::Gap(gap) = notice.kind {
-                gaps.push((gap.from.0, gap.to.map(|to| to.0)));
-            }
-        }
-        assert_eq!(gaps, [(0, Some(2)), (2, None)]);
-    }
-}
+mod tests;

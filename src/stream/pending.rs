@@ -9,8 +9,8 @@ use crate::event::RaftIndex;
 /// So many gaps of single namespaces wait side by side; one more makes one gap of all of them.
 const MAX_PENDING_GAPS: usize = 64;
 
-/// Notices that wait, one of a type: a newer one replaces an older one, but gaps of the same namespaces are merged, and
-/// addresses do not hide each other's failures. So they are bounded, and a full queue of batches does not silence them.
+/// Notices that wait, one of a type: a newer one replaces an older one, but gaps of the same namespaces are merged, and so are
+/// losses, and addresses do not hide each other's failures. So they are bounded, and a full queue of batches does not silence them.
 ///
 /// Of gaps there can be two, one that has an end and one that has none yet. A gap without an end is one up to the next batch
 /// that is handed out; merged with one from before batches that still wait, it would seem to end at the first of those.
@@ -30,11 +30,18 @@ impl Pending {
             .0
             .iter()
             .position(|waiting| is_same(&waiting.kind, &notice.kind));
-        if let Some(waiting) = same.and_then(|place| self.0.remove(place))
-            && let (NoticeKind::Gap(old), NoticeKind::Gap(new)) = (waiting.kind, &mut notice.kind)
-        {
-            merge(new, &old);
-            notice.index = notice.index.max(waiting.index);
+        if let Some(waiting) = same.and_then(|place| self.0.remove(place)) {
+            match (waiting.kind, &mut notice.kind) {
+                (NoticeKind::Gap(old), NoticeKind::Gap(new)) => {
+                    merge(new, &old);
+                    notice.index = notice.index.max(waiting.index);
+                }
+                (NoticeKind::Rejected(old), NoticeKind::Rejected(new)) => {
+                    *new = old.merged(new);
+                    notice.index = notice.index.max(waiting.index);
+                }
+                _ => {}
+            }
         }
         self.0.push_back(notice);
     }
@@ -88,7 +95,7 @@ fn merge(new: &mut Gap, old: &Gap) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::notice::Disconnected;
+    use crate::stream::notice::{Disconnected, Rejected};
 
     #[test]
     fn merged_gaps_keep_the_graver_cause() {
@@ -133,6 +140,25 @@ mod tests {
             pending.0,
             [failure("b", "token_unknown"), failure("a", "idle")]
         );
+    }
+
+    #[test]
+    fn losses_that_wait_for_the_host_are_added_up() {
+        let lost = |rejected, errored, from: u64, to: u64| Notice {
+            at: 0,
+            index: RaftIndex(to),
+            kind: NoticeKind::Rejected(Rejected {
+                events: rejected + errored,
+                rejected,
+                errored,
+                from: RaftIndex(from),
+                to: RaftIndex(to),
+            }),
+        };
+        let mut pending = Pending::default();
+        pending.push(lost(3, 0, 20, 25));
+        pending.push(lost(1, 2, 11, 12));
+        assert_eq!(pending.0, [lost(4, 2, 11, 25)]);
     }
 
     #[test]

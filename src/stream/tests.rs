@@ -3,6 +3,7 @@
 mod answers;
 mod ends;
 mod quotes;
+mod redelivery;
 
 use std::sync::Arc;
 use std::time::Duration;

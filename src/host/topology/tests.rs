@@ -245,6 +245,7 @@ impl Bench {
             index: RaftIndex(self.next),
             events,
             text_bytes: 2,
+            redelivery: 0,
         }));
     }
 

@@ -143,7 +143,8 @@ impl Lab {
             match item.unwrap() {
                 Item::Batch(batch) => {
                     self.events += batch.events.len();
-                    self.outbox.resolve(batch.id, Delivery::Delivered);
+                    let now = self.outbox.now();
+                    self.outbox.resolve(now, batch.id, Delivery::Delivered);
                 }
                 Item::Notice(notice) => {
                     let said = match notice.kind {

@@ -18,7 +18,7 @@ use super::{
 };
 
 /// What the README says to add to a configuration, on free ports.
-fn example() -> String {
+pub(super) fn example() -> String {
     let page = fs::read_to_string(root().join("README.md")).unwrap();
     let (_, rest) = page.split_once("\n### Metrics\n").unwrap();
     let (_, rest) = rest.split_once("```toml\n").unwrap();
@@ -38,7 +38,7 @@ fn with_metrics(place: &Place, source: &str, rest: &str) -> String {
 }
 
 /// Where the log says that something is.
-async fn address(run: &Running, path: &str) -> String {
+pub(super) async fn address(run: &Running, path: &str) -> String {
     run.until_errors(path).await;
     let log = run.errors();
     let (before, _) = log.split_once(path).unwrap();
@@ -66,7 +66,7 @@ async fn scrape(address: &str) -> Scrape {
 }
 
 /// Scrapes until it shows what it should. Values are read once a second.
-async fn until(address: &str, condition: impl Fn(&Scrape) -> bool) -> Scrape {
+pub(super) async fn until(address: &str, condition: impl Fn(&Scrape) -> bool) -> Scrape {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         let scrape = scrape(address).await;
@@ -79,7 +79,7 @@ async fn until(address: &str, condition: impl Fn(&Scrape) -> bool) -> Scrape {
     }
 }
 
-fn of(scrape: &Scrape, name: &str, labels: &[(&str, &str)]) -> f64 {
+pub(super) fn of(scrape: &Scrape, name: &str, labels: &[(&str, &str)]) -> f64 {
     scrape[&format!("vector_{name}")].sum(labels)
 }
 

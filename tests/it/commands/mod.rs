@@ -8,6 +8,7 @@ mod help;
 mod log;
 mod metrics;
 mod options;
+mod redelivery;
 mod run;
 mod same_lines;
 mod secrets;

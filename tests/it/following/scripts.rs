@@ -26,6 +26,9 @@ const INDEXES: u64 = 40;
 /// What a stop is given.
 const DEADLINE: Duration = Duration::from_secs(1);
 
+/// How many times a host says that a sink has failed, at most: each makes a pause, of real time here.
+const FAILURES: usize = 4;
+
 /// What may happen to a connection.
 fn fault(rng: &mut StdRng) -> Script {
     let script = match rng.random_range(0..4) {
@@ -53,6 +56,7 @@ struct Host {
     acknowledger: Acknowledger,
     history: History,
     unanswered: Vec<BatchId>,
+    failures: usize,
     largest: usize,
     queue_bytes: usize,
 }
@@ -68,6 +72,7 @@ impl Host {
             stream,
             history: History::default(),
             unanswered: Vec::new(),
+            failures: 0,
             largest: 0,
             queue_bytes,
         }
@@ -113,7 +118,10 @@ impl Host {
         let batch = self.unanswered.remove(place);
         let delivery = match rng.random_range(0..10) {
             0 => Delivery::Rejected,
-            1 => Delivery::Errored,
+            1 if self.failures < FAILURES => {
+                self.failures += 1;
+                Delivery::Errored
+            }
             _ => Delivery::Delivered,
         };
         self.acknowledger.resolve(batch, delivery);

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use nomad_events::RaftIndex;
 use nomad_events::stream::notice::{
-    Connected, Disconnected, Gap, LineDiscarded, Notice, NoticeKind, Started, Status,
+    Connected, Disconnected, Gap, LineDiscarded, Notice, NoticeKind, Rejected, Started, Status,
 };
 use serde_json::{Map, Value as Json};
 
@@ -274,6 +274,13 @@ fn notices_in_the_examples_have_the_fields_that_the_source_sends() {
             bytes: 0,
             index: None,
             reason: "too_long",
+        }),
+        NoticeKind::Rejected(Rejected {
+            events: 1,
+            rejected: 1,
+            errored: 0,
+            from: index,
+            to: index,
         }),
     ];
     let examples = read_examples("notices");

@@ -80,6 +80,7 @@ async fn a_sink_that_drops_gets_what_fits_and_what_comes_later() {
             index: RaftIndex(101),
             events: vec![event],
             text_bytes: 2,
+            redelivery: 0,
         };
         late.send(Item::Batch(batch)).unwrap();
         tokio::time::sleep(Duration::from_secs(1)).await;

@@ -35,6 +35,7 @@ async fn sample(mut bench: Bench, sink: &str, whole: bool) -> Vec<String> {
             index: batch.index,
             events,
             text_bytes: line.len(),
+            redelivery: 0,
         }));
     }
     bench.input = None;

@@ -41,11 +41,21 @@ pub(crate) enum Rule {
     Room,
     /// Gaps that wait for the host are merged. Without: the newest replaces the others.
     GapsAreMerged,
+    /// `acknowledged` does not pass what errored. Without: it does, as over what was rejected.
+    ErroredIsHeld,
+    /// What errored comes again. Without: it stays where it is.
+    ErroredComesAgain,
+    /// Nothing else comes again. Without: what was delivered does too.
+    OnlyErroredComesAgain,
+    /// What errors three times more is given up. Without: it comes a fourth time.
+    ThreeTimesAtMost,
+    /// Each handing out has an identity of its own. Without: late answers for one count for the next.
+    FreshIdentity,
 }
 
 impl Rule {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::NewWithoutProof,
         Self::OnlyProofsProve,
         Self::ProvenIsDropped,
@@ -58,6 +68,11 @@ impl Rule {
         Self::ContiguousPrefix,
         Self::Room,
         Self::GapsAreMerged,
+        Self::ErroredIsHeld,
+        Self::ErroredComesAgain,
+        Self::OnlyErroredComesAgain,
+        Self::ThreeTimesAtMost,
+        Self::FreshIdentity,
     ];
 }
 

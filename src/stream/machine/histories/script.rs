@@ -97,6 +97,18 @@ pub(crate) enum Action {
     },
     /// The host answers for a batch that it has not been given.
     AnswerTooEarly,
+    /// The host answers once more for a batch that it has answered for.
+    AnswerAgain {
+        which: usize,
+        delivery: Delivery,
+    },
+    /// A sink fails so many times with the same batch, each as soon as it comes.
+    Fail {
+        which: usize,
+        times: usize,
+    },
+    /// Time passes, for the host alone, until something is due again.
+    Wait,
 }
 
 /// Why a line cannot be taken.
@@ -297,12 +309,30 @@ fn refusal(dice: &mut Dice<'_>) -> Refusal {
 }
 
 fn answer(dice: &mut Dice<'_>) -> Action {
-    Action::Answer {
-        which: dice.below(8),
-        delivery: match dice.below(8) {
-            0 => Delivery::Rejected,
-            1 => Delivery::Errored,
-            _ => Delivery::Delivered,
+    let one = dice.below(32);
+    let (which, other) = (one % 8, dice.below(8));
+    // One time in four something that goes with answers.
+    match (one / 8, other) {
+        (3, 0..4) => Action::Fail {
+            which,
+            times: 2 + other,
+        },
+        (3, 4) => Action::AnswerAgain {
+            which,
+            delivery: Delivery::Rejected,
+        },
+        (3, 5) => Action::AnswerAgain {
+            which,
+            delivery: Delivery::Delivered,
+        },
+        (3, _) => Action::Wait,
+        (_, other) => Action::Answer {
+            which,
+            delivery: match other {
+                0 => Delivery::Rejected,
+                1 => Delivery::Errored,
+                _ => Delivery::Delivered,
+            },
         },
     }
 }

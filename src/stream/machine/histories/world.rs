@@ -3,15 +3,18 @@
 //! What stands between the machine and the outbox in production is the driver, which waits and cannot run here; the few lines
 //! of it that decide something stand here again.
 
+mod host;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use self::host::Taken;
 use super::super::{FIRST_LINE_TIMEOUT, Input, Machine, Output, PROOF_TIMEOUT, Rules};
 use super::rule::{Rule, Ruled};
 use super::script::{Action, End, Garbled, Refusal, Script, Start};
@@ -26,7 +29,7 @@ use crate::position::Delivery;
 use crate::position::proof::ProofKey;
 use crate::stream::Item;
 use crate::stream::notice::{Notice, NoticeKind};
-use crate::stream::outbox::Outbox;
+use crate::stream::outbox::{Outbox, kept_bytes};
 
 /// The longest line that is taken.
 const LINE_LIMIT: usize = 1000;
@@ -80,12 +83,24 @@ pub(crate) struct World {
     /// The connection has ended behind what is on the wire.
     ending: Option<Error>,
 
-    /// The connections that batches came through; a batch's number is its place.
+    /// The connections that batches came through, in the order in which they did.
     came_through: Vec<usize>,
+    /// The batches that were handed out, in that order too.
+    handed_out: Vec<Batch>,
     largest: usize,
     gap_waits: bool,
     /// Taken by the host and not answered.
-    taken: Vec<(BatchId, RaftIndex)>,
+    taken: Vec<Taken>,
+    /// Identities that the host has answered for, and the place of each one's batch.
+    answered_ids: Vec<(BatchId, usize)>,
+    last_id: BatchId,
+    /// The outbox's clock. The machine's stands still while nothing is read; this one does not.
+    clock: Duration,
+    /// When there is something to do for the outbox.
+    due: Option<Duration>,
+    told_lost: u64,
+    /// How many batches have errored and are to come again.
+    errored: usize,
     /// The newest index for which the host has answered.
     answered: RaftIndex,
     /// What was written down last.
@@ -126,9 +141,16 @@ impl World {
             waiting: None,
             ending: None,
             came_through: Vec::new(),
+            handed_out: Vec::new(),
             largest: 0,
             gap_waits: false,
             taken: Vec::new(),
+            answered_ids: Vec::new(),
+            last_id: BatchId(0),
+            clock: Duration::ZERO,
+            due: None,
+            told_lost: 0,
+            errored: 0,
             answered: RaftIndex(0),
             looked: None,
         };
@@ -194,13 +216,16 @@ impl World {
             }),
             Action::Answer { which, delivery } => self.answer(which, delivery),
             Action::AnswerTooEarly => {
-                let handed_out = |seen: &Seen| matches!(seen, Seen::Emitted { .. });
-                let handed_out = self.history.seen.iter().filter(|seen| handed_out(seen));
-                if handed_out.count() < self.came_through.len() {
-                    let newest = BatchId(self.came_through.len() as u64);
-                    self.outbox.resolve(newest, Delivery::Rejected);
-                    self.look();
+                if self.handed_out.len() < self.came_through.len() {
+                    let next = BatchId(self.last_id.0 + 1);
+                    self.outbox.resolve(self.clock, next, Delivery::Rejected);
+                    self.attend();
                 }
+            }
+            Action::AnswerAgain { which, delivery } => self.answer_again(which, delivery),
+            Action::Fail { which, times } => self.fail_again(which, times),
+            Action::Wait => {
+                self.wait();
             }
         }
     }
@@ -449,9 +474,8 @@ impl World {
                         .into_iter()
                         .map(|event| event.dated(index, time))
                         .collect();
-                    self.largest = self
-                        .largest
-                        .max(line_bytes + events.len() * size_of::<Event>());
+                    let filter_keys = events.iter().map(|event| &event.filter_keys);
+                    self.largest = self.largest.max(kept_bytes(line_bytes, filter_keys));
                     self.outbox.push_batch(index, events, line_bytes);
                     self.came_through.push(self.connections);
                 }
@@ -482,7 +506,10 @@ impl World {
             if let Some((line, text)) = self.waiting.take() {
                 let bytes = match &line {
                     Line::Heartbeat => 0,
-                    Line::Batch(batch) => text.len() + batch.events.len() * size_of::<Event>(),
+                    Line::Batch(batch) => {
+                        let filter_keys = batch.events.iter().map(|event| &event.filter_keys);
+                        kept_bytes(text.len(), filter_keys)
+                    }
                 };
                 if bytes > 0 && !self.has_room(bytes) {
                     self.waiting = Some((line, text));
@@ -521,6 +548,8 @@ impl World {
 
     /// The machine's clock stands still while nothing is read.
     fn pass(&mut self, time: Duration) {
+        self.clock += time;
+        self.attend();
         if self.waiting.is_some() {
             return;
         }
@@ -536,84 +565,6 @@ impl World {
         assert!(!due(self), "{:?}", self.machine);
     }
 
-    // --- the host ---
-
-    fn poll(&mut self) -> Option<Item> {
-        match self
-            .outbox
-            .poll_item(&mut Context::from_waker(Waker::noop()))
-        {
-            Poll::Ready(item) => item,
-            Poll::Pending => None,
-        }
-    }
-
-    /// Takes an item, if there is one.
-    fn take(&mut self) -> bool {
-        match self.poll() {
-            None => return false,
-            Some(Item::Batch(batch)) => self.took(&batch),
-            Some(Item::Notice(Notice {
-                kind: NoticeKind::Gap(gap),
-                ..
-            })) => {
-                self.gap_waits = false;
-                self.history.seen.push(Seen::Gap {
-                    from: gap.from,
-                    to: gap.to,
-                });
-            }
-            Some(_) => {}
-        }
-        self.look();
-        true
-    }
-
-    fn took(&mut self, batch: &Batch) {
-        let number = usize::try_from(batch.id.0).unwrap_or(usize::MAX);
-        self.taken.push((batch.id, batch.index));
-        self.history.seen.push(Seen::Emitted {
-            batch: batch.id,
-            index: batch.index,
-            events: batch.events.iter().map(name).collect(),
-            connection: self.came_through[number - 1],
-        });
-    }
-
-    fn answer(&mut self, which: usize, delivery: Delivery) {
-        if self.taken.is_empty() {
-            return;
-        }
-        let (batch, index) = self.taken.remove(which % self.taken.len());
-        self.outbox.resolve(batch, delivery);
-        self.answered = self.answered.max(index);
-        self.history.seen.push(Seen::Resolved(batch, delivery));
-        self.look();
-        self.pump();
-    }
-
-    /// Writes down what can be asked for at any time.
-    fn look(&mut self) {
-        let status = self.outbox.status(tokio::time::Instant::now());
-        let mut positions = self.outbox.positions();
-        if self.machine.lacks(Rule::ContiguousPrefix) {
-            positions.acknowledged = self.answered;
-        }
-        let now = [
-            Seen::Positions(positions),
-            Seen::CountedLost(status.rejected_events),
-            Seen::Memory {
-                bytes: usize::try_from(status.queued_bytes).unwrap_or(usize::MAX),
-                largest: self.largest,
-                limit: self.queue_bytes,
-            },
-        ];
-        if self.looked.as_ref() != Some(&now) {
-            self.history.seen.extend(now.clone());
-            self.looked = Some(now);
-        }
-    }
-
     // --- the end ---
 
     /// As [`EventStream::close`](crate::EventStream::close) does it. What is answered too late changes nothing.
@@ -627,16 +578,29 @@ impl World {
             "handed out after the stop"
         );
         for _ in 0..self.taken.len() / 2 {
-            let (batch, _) = self.taken.remove(0);
-            self.outbox.resolve(batch, Delivery::Delivered);
+            let batch = self.taken.remove(0);
+            self.outbox
+                .resolve(self.clock, batch.real, Delivery::Delivered);
             self.history
                 .seen
-                .push(Seen::Resolved(batch, Delivery::Delivered));
+                .push(Seen::Resolved(batch.id, Delivery::Delivered));
         }
+        // That a sink fails now is no answer, so it is none in the history.
+        if let Some(batch) = self.taken.last() {
+            self.outbox
+                .resolve(self.clock, batch.real, Delivery::Errored);
+        }
+        while self.wait() {}
+        assert!(
+            !matches!(self.poll(), Some(Item::Batch(_))),
+            "handed out again after the stop"
+        );
         let left = self.outbox.seal();
-        assert_eq!(left, self.taken.len(), "batches without an answer");
-        for (batch, _) in std::mem::take(&mut self.taken) {
-            self.outbox.resolve(batch, Delivery::Rejected);
+        let expected = self.taken.len() + self.errored;
+        assert_eq!(left, expected, "batches without an answer");
+        for batch in std::mem::take(&mut self.taken) {
+            self.outbox
+                .resolve(self.clock, batch.real, Delivery::Rejected);
         }
         self.look();
     }
@@ -662,12 +626,19 @@ impl World {
         self.read(1, 1 << 16);
         self.drain();
         self.history.seen.push(Seen::Settled);
+        let status = self.outbox.status(tokio::time::Instant::now());
+        assert_eq!(self.told_lost, status.rejected_events, "not told");
     }
 
-    /// The host takes and answers all there is.
+    /// The host takes and answers all there is, and all that comes again.
     fn drain(&mut self) {
-        while self.take() || !self.taken.is_empty() {
-            self.answer(0, Delivery::Delivered);
+        loop {
+            while self.take() || !self.taken.is_empty() {
+                self.answer(0, Delivery::Delivered);
+            }
+            if !self.wait() {
+                return;
+            }
         }
     }
 
@@ -690,15 +661,4 @@ impl World {
 fn turned(mut parts: [&str; 3], turn: usize) -> String {
     parts.rotate_left(turn % 3);
     parts.join(",")
-}
-
-/// The name of an event, as its payload has it.
-fn name(event: &Event) -> u64 {
-    const KEY: &str = "\"Name\":";
-    let text = String::from_utf8_lossy(&event.payload);
-    let digits = text.split(KEY).nth(1).unwrap_or_default();
-    let digits = digits.split(|c: char| !c.is_ascii_digit()).next();
-    digits
-        .and_then(|digits| digits.parse().ok())
-        .unwrap_or(u64::MAX)
 }

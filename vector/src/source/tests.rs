@@ -341,6 +341,21 @@ async fn what_sinks_say_moves_the_acknowledged_position_and_is_counted() {
 }
 
 #[tokio::test]
+async fn what_a_sink_fails_with_comes_again_as_it_was() {
+    let nomad = fake().await;
+    append(&nomad, 5, [event("Job", "JobRegistered", "web")]);
+    // However the notices before it are put together, the event fails at first and does not each time.
+    let (out, mut events) = SourceSender::new_test_errors(|sent| sent < 3);
+    let running = Running::start(&config(&nomad, "status_interval_secs = 1"), out).await;
+    let first = next_of_nomad(&mut events).await;
+    let again = next_of_nomad(&mut events).await;
+    assert_eq!(first.as_log().value(), again.as_log().value());
+    let status = status(&mut events, |status| number(status, "acknowledged") == 5).await;
+    assert_eq!(number(&status, "rejected_events"), 0);
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn nothing_is_acknowledged_before_it_is_answered_whatever_comes_behind() {
     let nomad = fake().await;
     for index in [5, 6] {

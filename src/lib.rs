@@ -60,6 +60,7 @@
 //! # }
 //! ```
 
+mod backoff;
 mod bounded_file;
 #[cfg(all(feature = "host", feature = "testing"))]
 pub mod cli;

@@ -374,6 +374,15 @@ impl Settings {
         self.multiple_outputs.then(|| topics::output_names(topics))
     }
 
+    /// The topics that have an output of their own with `multiple_outputs`, each with its name. A topic of which several keys are
+    /// subscribed to comes as often.
+    pub fn topic_outputs(&self) -> impl Iterator<Item = (&str, String)> {
+        let topics = self.topics.iter().filter(|filter| filter.topic != "*");
+        topics
+            .filter(|_| self.multiple_outputs)
+            .map(|filter| (filter.topic.as_str(), filter.output_name()))
+    }
+
     /// The subscription.
     #[must_use]
     pub fn topics(&self) -> &[TopicFilter] {

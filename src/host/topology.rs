@@ -25,8 +25,7 @@ use vrl::value::Value;
 use super::buffer::{BufferConfig, WhenFull};
 use super::channel::{self, Receiver, Sender};
 use super::config::{
-    Config, ConfigErrors, Hidden, NOTICES, OutputId, Problem, SourceNode, UNMATCHED,
-    component_name, source_ports,
+    Config, ConfigErrors, Hidden, NOTICES, OutputId, Problem, SourceNode, UNMATCHED, component_name,
 };
 use super::metrics::registry::{Registry, Scope};
 use super::metrics::{ComponentMetrics, received_events, sent_events};
@@ -500,15 +499,11 @@ fn connect(graph: &Graph, source: &SourceNode) -> Ports {
             notices: consumers(None),
         };
     }
-    let ports = source_ports(&source.settings);
     Ports {
         by_topic: source
             .settings
-            .topics()
-            .iter()
-            .map(|filter| (filter.topic.clone(), filter.output_name()))
-            .filter(|(_, name)| ports.contains(&Some(name.clone())))
-            .map(|(topic, name)| (topic, consumers(Some(&name))))
+            .topic_outputs()
+            .map(|(topic, name)| (topic.to_owned(), consumers(Some(&name))))
             .collect(),
         others: consumers(Some(UNMATCHED)),
         notices: consumers(Some(NOTICES)),

@@ -11,6 +11,7 @@ pub mod proof;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
+use crate::backoff::doubled;
 use crate::event::{Batch, BatchId, Event, RaftIndex};
 
 /// How many times a batch is handed out again at most. Errored once more, it counts as rejected.
@@ -295,10 +296,7 @@ impl Ledger {
 
 /// The pause before a batch is handed out again for the `redelivery`th time.
 fn redelivery_pause(redelivery: u32) -> Duration {
-    let doublings = redelivery.saturating_sub(1).min(u32::BITS - 1);
-    REDELIVERY_PAUSE
-        .saturating_mul(1 << doublings)
-        .min(REDELIVERY_PAUSE_MAX)
+    doubled(REDELIVERY_PAUSE, redelivery, REDELIVERY_PAUSE_MAX)
 }
 
 #[cfg(test)]

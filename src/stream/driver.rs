@@ -227,7 +227,7 @@ impl<A: Agents> Driver<A> {
     /// Reads a subscription until it ends, or the machine wants another one.
     async fn read(&mut self, endpoint: usize, mut body: A::Body) {
         let mut splitter = Splitter::new(self.settings.max_line_bytes);
-        let address = self.settings.endpoints[endpoint].to_string();
+        let address = self.agents.name(endpoint);
         self.liveness.not_reading();
         let mut last_byte = self.clock.now();
         let mut last_line = last_byte;

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::mark::{Mark, Relation};
 use super::namespaces::{self, Covered};
 use super::notice::Gap;
+use crate::backoff::doubled;
 use crate::envelope::{Envelope, Line};
 use crate::error::{Error, ErrorKind};
 use crate::event::RaftIndex;
@@ -441,8 +442,7 @@ impl Machine {
 
 /// The longest pause after so many failures in a row.
 pub(crate) fn backoff(failures: u32, longest: Duration) -> Duration {
-    let doublings = failures.saturating_sub(1).min(16);
-    (BACKOFF_BASE * (1 << doublings)).min(longest)
+    doubled(BACKOFF_BASE, failures, longest)
 }
 
 fn unproven(from: RaftIndex, to: Option<RaftIndex>) -> Output {

@@ -207,15 +207,10 @@ impl Outputs {
             let named = names.as_deref().unwrap_or_default();
             named.iter().position(|other| other == name).unwrap_or(0)
         };
-        let by_topic = match &names {
-            None => Vec::new(),
-            Some(_) => settings
-                .topics()
-                .iter()
-                .filter(|filter| filter.topic != "*")
-                .map(|filter| (filter.topic.clone(), place(&filter.output_name())))
-                .collect(),
-        };
+        let by_topic = settings
+            .topic_outputs()
+            .map(|(topic, name)| (topic.to_owned(), place(&name)))
+            .collect();
         let (notices, others) = (place(NOTICES_OUTPUT), place(UNMATCHED_OUTPUT));
         let names = names.map_or_else(|| vec![None], |names| names.into_iter().map(Some).collect());
         Self {

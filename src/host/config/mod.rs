@@ -36,7 +36,7 @@ pub(crate) use document::component_name;
 pub(crate) use format::Format;
 pub(crate) use interpolate::Hidden;
 pub(crate) use metrics::Observability;
-pub(crate) use outputs::{NOTICES, OutputId, UNMATCHED, source_ports};
+pub(crate) use outputs::{NOTICES, OutputId, UNMATCHED};
 pub(crate) use problem::{ConfigErrors, Problem, Warnings};
 pub(crate) use unit_test::{InputEvent, TestDefinition, TestInput};
 

@@ -32,7 +32,7 @@ impl fmt::Display for OutputId {
 }
 
 /// The outputs of a source.
-pub(crate) fn source_ports(settings: &Settings) -> Vec<Option<String>> {
+pub(super) fn source_ports(settings: &Settings) -> Vec<Option<String>> {
     settings
         .output_names()
         .map_or_else(|| vec![None], |names| names.into_iter().map(Some).collect())

@@ -9,6 +9,7 @@ mod log;
 mod metrics;
 mod options;
 mod redelivery;
+mod request;
 mod run;
 mod same_lines;
 mod secrets;

@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex};
 
 use nomad_events::testing::eventually;
 use nomad_events::testing::nomad::FakeNomad;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::metrics::{address, example, of, until};
+use super::request::Request;
 use super::{PATIENCE, Place, Running, job, nomad_events};
 
 /// Attempts of the sink for one request: the first, and `retry_attempts`.
@@ -72,21 +73,13 @@ async fn answer(
     fails: &Fails,
     bodies: &Mutex<Vec<(String, bool)>>,
 ) -> std::io::Result<()> {
-    let mut request = Vec::new();
-    let body = loop {
-        if socket.read_buf(&mut request).await? == 0 {
-            return Ok(());
-        }
-        let text = String::from_utf8_lossy(&request);
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let head = head.to_ascii_lowercase();
-            let (_, rest) = head.split_once("content-length: ").unwrap_or(("", "0"));
-            let length: usize = rest.lines().next().unwrap().parse().unwrap();
-            if body.len() >= length {
-                break body.to_owned();
-            }
-        }
+    let Some(request) = Request::read(&mut socket).await else {
+        return Ok(());
     };
+    if !request.is_whole {
+        return Ok(());
+    }
+    let body = request.body;
     let failed = fails.lock().unwrap()(&body);
     bodies.lock().unwrap().push((body, !failed));
     let status = if failed { "500 Failed" } else { "200 OK" };

@@ -5,10 +5,10 @@ use nomad_events::testing::loki::FakeLoki;
 use nomad_events::testing::nomad::FakeNomad;
 use rustix::process::Signal;
 
-use crate::host::{PATIENCE, Place, job, jobs_at, until_jobs};
+use crate::host::{PATIENCE, Place, Running, job, jobs_at, until_jobs};
 
-#[tokio::test]
-async fn a_source_that_is_as_before_is_not_touched() {
+/// A run that has delivered a job.
+async fn running() -> (FakeNomad, FakeLoki, Place, Running) {
     let nomad = FakeNomad::builder().start().await.unwrap();
     let loki = FakeLoki::start().await.unwrap();
     let place = Place::new();
@@ -16,7 +16,12 @@ async fn a_source_that_is_as_before_is_not_touched() {
     let run = place.start(&config, &nomad, &loki);
     nomad.append_batch(&job(5, "web")).unwrap();
     until_jobs(&loki, 1).await;
+    (nomad, loki, place, run)
+}
 
+#[tokio::test]
+async fn a_source_that_is_as_before_is_not_touched() {
+    let (nomad, loki, place, run) = running().await;
     place.changed("", "batch.timeout_secs = 0.2");
     run.signal(Signal::HUP);
     run.until_log("Vector has reloaded").await;
@@ -28,14 +33,7 @@ async fn a_source_that_is_as_before_is_not_touched() {
 
 #[tokio::test]
 async fn a_source_that_has_changed_is_ended_and_begins_again() {
-    let nomad = FakeNomad::builder().start().await.unwrap();
-    let loki = FakeLoki::start().await.unwrap();
-    let place = Place::new();
-    let config = place.changed("", "batch.timeout_secs = 0.1");
-    let run = place.start(&config, &nomad, &loki);
-    nomad.append_batch(&job(5, "web")).unwrap();
-    until_jobs(&loki, 1).await;
-
+    let (nomad, loki, place, run) = running().await;
     place.changed(
         "start_at = 6\nregion = \"global\"",
         "batch.timeout_secs = 0.1",
@@ -52,14 +50,7 @@ async fn a_source_that_has_changed_is_ended_and_begins_again() {
 
 #[tokio::test]
 async fn a_change_that_cannot_be_used_leaves_everything_as_it_was() {
-    let nomad = FakeNomad::builder().start().await.unwrap();
-    let loki = FakeLoki::start().await.unwrap();
-    let place = Place::new();
-    let config = place.changed("", "batch.timeout_secs = 0.1");
-    let run = place.start(&config, &nomad, &loki);
-    nomad.append_batch(&job(5, "web")).unwrap();
-    until_jobs(&loki, 1).await;
-
+    let (nomad, loki, place, run) = running().await;
     place.changed("no_such_option = true", "batch.timeout_secs = 0.1");
     run.signal(Signal::HUP);
     run.until_log("no_such_option").await;

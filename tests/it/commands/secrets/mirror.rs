@@ -4,9 +4,11 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
+
+use super::super::request::{Request, header};
 
 /// Quotes of a request, in turn.
 const QUOTES: usize = 8;
@@ -66,27 +68,18 @@ impl Drop for Mirror {
 
 /// Answers one request.
 async fn refuse(mut stream: TcpStream, statuses: &[u16], seen: Arc<Mutex<Seen>>) {
-    let mut request = Vec::new();
-    let head = loop {
-        let text = String::from_utf8_lossy(&request);
-        if let Some((head, _)) = text.split_once("\r\n\r\n") {
-            break head.to_owned();
-        }
-        if stream.read_buf(&mut request).await.unwrap_or(0) == 0 {
-            return;
-        }
+    let Some(request) = Request::read(&mut stream).await else {
+        return;
     };
-    let length = header(&head, "content-length").and_then(|length| length.parse().ok());
-    let length = head.len() + 4 + length.unwrap_or(0_usize);
-    while request.len() < length && stream.read_buf(&mut request).await.unwrap_or(0) > 0 {}
+    let head = &request.head;
     let number = {
         let mut seen = seen.lock().unwrap();
-        seen.bodies += &String::from_utf8_lossy(&request[head.len() + 4..]);
+        seen.bodies += &request.body;
         seen.requests += 1;
         seen.requests - 1
     };
     let status = statuses[(number / QUOTES) % statuses.len()];
-    let text = quote(&head, number % QUOTES);
+    let text = quote(head, number % QUOTES);
     let body = if head.starts_with("HEAD ") { "" } else { &text };
     let answer = format!(
         "HTTP/1.1 {status} Refused\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
@@ -94,13 +87,6 @@ async fn refuse(mut stream: TcpStream, statuses: &[u16], seen: Arc<Mutex<Seen>>)
     );
     let _ = stream.write_all(answer.as_bytes()).await;
     let _ = stream.shutdown().await;
-}
-
-fn header<'h>(head: &'h str, name: &str) -> Option<&'h str> {
-    head.lines().find_map(|line| {
-        let (found, value) = line.split_once(": ")?;
-        found.eq_ignore_ascii_case(name).then_some(value)
-    })
 }
 
 /// What is said of a request: of each of its secrets the same quote.

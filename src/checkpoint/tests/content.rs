@@ -93,7 +93,7 @@ fn the_format_stays_as_it_is() {
         newest: None,
     });
     let expected = concat!(
-        r#"{"format":"nomad-events position","version":1,"checksum":"CHECKSUM","state":{"#,
+        r#"{"format":"nomad-events position","version":1,"checksum":"a8d71f08c315012b924850349090936b","state":{"#,
         r#""position":{"epoch":1,"index":7},"newest":1790000000123456789,"#,
         r#""subscription":{"region":null,"topics":["Job:web"],"namespace":"*"},"#,
         r#""gaps":[{"from":5,"to":null,"cause":"unproven","namespace":null,"topics_left":["Job:web"],"newest":null}],"#,

@@ -364,7 +364,11 @@ mod tests {
                 GapCause::NamespaceAdded
             },
             namespace: Some(format!("ns-{number}")),
-            topics_left: vec![topic(if number % 2 == 0 { "Job" } else { "Node" })],
+            topics_left: vec![topic(if number.is_multiple_of(2) {
+                "Job"
+            } else {
+                "Node"
+            })],
             newest: Some(1000 - i64::try_from(number).unwrap()),
         };
         let mut gaps = OpenGaps::default();

@@ -171,10 +171,12 @@ mod tests {
     use crate::Options;
 
     fn subscription(region: Option<&str>, namespace: &str, topics: &[&str]) -> Subscription {
-        let mut options = Options::default();
-        options.region = region.map(str::to_owned);
-        options.namespace = Some(namespace.to_owned());
-        options.topics = Some(topics.iter().map(|&topic| topic.to_owned()).collect());
+        let options = Options {
+            region: region.map(str::to_owned),
+            namespace: Some(namespace.to_owned()),
+            topics: Some(topics.iter().map(|&topic| topic.to_owned()).collect()),
+            ..Options::default()
+        };
         Subscription::of(&options.settings(|_| None).unwrap())
     }
 

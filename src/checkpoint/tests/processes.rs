@@ -167,7 +167,7 @@ fn whenever_a_writer_is_killed_the_old_or_the_new_state_is_there() {
         while last < told {
             last = writer.says().unwrap().parse().unwrap();
         }
-        if round % 2 == 0 {
+        if round.is_multiple_of(2) {
             // Within a write.
             let since = Instant::now();
             while !unfinished.exists() {
@@ -225,8 +225,8 @@ fn a_second_process_waits_and_takes_over_when_the_first_is_killed() {
 #[test]
 fn a_full_disk_keeps_what_was_saved_and_saving_goes_on_when_there_is_room() {
     let data = TempDir::new().unwrap();
-    // Files of 32 KiB at most stand for the disk: a write fails half way, as on a full one. The signal that goes with it is
-    // ignored.
+    // A limit on the length of files (16 or 32 KiB, as the shell counts) stands for the end of the disk: a write fails half way,
+    // as on a full one. The signal that goes with it is ignored.
     let mut child = Process::start("fills", data.path(), "trap '' XFSZ; ulimit -f 32;");
     let mut said = Vec::new();
     while let Some(line) = child.says() {

@@ -1,6 +1,6 @@
 //! Where the acknowledged position is kept, so that a restart goes on where the last run stopped.
 //!
-//! - [`State`] is what is kept, and [`format`] how it stands in the file; [`Subscription`] tells what a user has changed in
+//! - [`State`] is what is kept, and [`mod@format`] how it stands in the file; [`Subscription`] tells what a user has changed in
 //!   between. All of that is pure.
 //! - [`Folder`] is where it is kept. Anybody may read it; only its [`Owner`], who holds a lock, writes.
 //! - [`Saver`] writes in the background, at most once a second.

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use crate::checkpoint::format;
 use crate::envelope::{self, Line};
 use crate::frame::{EDGE_BYTES, Frame, MAX_ERROR_TEXT_BYTES, Remainder, Splitter};
 use crate::stream::fuzzing as histories;
@@ -30,6 +31,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("envelope", envelope),
     ("histories", self::history),
     ("options", options),
+    ("position", position),
     #[cfg(feature = "value")]
     ("events", events),
     #[cfg(feature = "host")]
@@ -163,4 +165,17 @@ pub fn options(data: &[u8]) {
         Err(error) => format!("{error}{error:?}"),
     };
     assert!(!shown.contains(SECRET), "{shown}");
+}
+
+/// A saved position, with its checksum or as the bare state within: what is accepted is saved again as the same.
+///
+/// # Panics
+///
+/// When it is not.
+pub fn position(data: &[u8]) {
+    let bare = serde_json::from_slice(data).ok();
+    for state in format::decode(data).ok().into_iter().chain(bare) {
+        let text = format::encode(&state).unwrap_or_default();
+        assert_eq!(format::decode(&text), Ok(state));
+    }
 }

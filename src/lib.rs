@@ -17,6 +17,7 @@
 //!   host polls. What it gives is an [`Item`]: a [`Batch`] of [`event`]s, or a [notice](stream::notice) about the stream itself.
 //! - [`position`] knows how far reading, handing out and acknowledgement have come, and what proves that a stream goes on where
 //!   it stopped. Pure.
+//! - [`checkpoint`] keeps the acknowledged position across restarts: what is saved, the file, the lock of its owner.
 //! - [`payload`] dates events, and makes of an event what users see: a tree without secrets, with an id (feature `value`).
 //! - [`options`] is what a user may write. [`Settings`] is what the engine needs, checked.
 //! - [`invariants`] are the promises as predicates: looked at in production, in property tests, and in the README.
@@ -62,6 +63,7 @@
 
 mod backoff;
 mod bounded_file;
+pub mod checkpoint;
 #[cfg(all(feature = "host", feature = "testing"))]
 pub mod cli;
 pub mod envelope;

@@ -255,7 +255,7 @@ impl Discarded {
 }
 
 /// The causes of gaps, fit for a label.
-const GAP_CAUSES: [&str; 3] = ["unproven", "line_discarded", "namespace_added"];
+pub(crate) const GAP_CAUSES: [&str; 3] = ["unproven", "line_discarded", "namespace_added"];
 
 /// One counter for each word of a closed set.
 struct Words(Vec<(&'static str, Counter)>);

@@ -19,7 +19,7 @@ use crate::payload::text::{Text, deserializer};
 pub const MAX_PROOFS: usize = 65_536;
 
 /// Keys the hash, so that a proof betrays nothing of an event to whoever reads it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ProofKey(u64, u64);
 
 impl ProofKey {
@@ -33,6 +33,11 @@ impl ProofKey {
             u64::try_from(high).unwrap_or_default(),
         )
     }
+
+    /// The 128 bits, to be saved. With them proofs can be guessed, so they go nowhere else.
+    pub(crate) fn bits(self) -> u128 {
+        u128::from(self.1) << 64 | u128::from(self.0)
+    }
 }
 
 impl fmt::Debug for ProofKey {
@@ -45,8 +50,8 @@ impl fmt::Debug for ProofKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Proof(u128);
 
-/// The proofs taken at one index.
-#[derive(Clone, Debug, Default)]
+/// The proofs taken at one index. `Debug` shows how many.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Proofs(HashSet<Proof>);
 
 impl Proofs {
@@ -75,6 +80,23 @@ impl Proofs {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Each of them, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Proof> {
+        self.0.iter().copied()
+    }
+}
+
+impl fmt::Debug for Proofs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Proofs({})", self.0.len())
+    }
 }
 
 impl Proof {
@@ -99,6 +121,16 @@ impl Proof {
             Err(_) => hasher.write(&event.payload),
         }
         Self(hasher.finish128().as_u128())
+    }
+
+    /// One that was saved.
+    pub(crate) fn from_bits(bits: u128) -> Self {
+        Self(bits)
+    }
+
+    /// The 128 bits, to be saved.
+    pub(crate) fn bits(self) -> u128 {
+        self.0
     }
 }
 

@@ -1,0 +1,428 @@
+//! What is kept across restarts. Pure.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::subscription::{Subscription, topics};
+use crate::event::RaftIndex;
+use crate::options::TopicFilter;
+use crate::position::proof::{ProofKey, Proofs};
+
+/// So many gaps are kept apart; one more makes one gap of all of them.
+pub const MAX_OPEN_GAPS: usize = 64;
+
+/// Counts the histories of a cluster: indexes of two epochs cannot be compared. Every `IndexReset` adds 1.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Epoch(pub u64);
+
+/// A place in the history of a cluster. Ordered by the epoch, then by the index.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(deny_unknown_fields)]
+pub struct Position {
+    /// Which history.
+    pub epoch: Epoch,
+    /// Where in it.
+    pub index: RaftIndex,
+}
+
+impl Position {
+    /// Where the history begins that follows this one. It is above every position of this one.
+    #[must_use]
+    pub fn after_reset(self) -> Self {
+        Self {
+            epoch: Epoch(self.epoch.0.saturating_add(1)),
+            index: RaftIndex(0),
+        }
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "index {} of epoch {}", self.index, self.epoch.0)
+    }
+}
+
+/// How much of the position's own index was taken. What is below was taken, what is above was not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Taken {
+    /// Nothing: a start mark of `earliest` or of an index.
+    Nothing,
+    /// All of it: a start mark of `latest`.
+    All,
+    /// The events that these prove. Only they can show that a stream goes on where it stopped.
+    Proofs(#[serde(with = "proofs_as_hex")] Proofs),
+}
+
+/// Why events may be missing. A word from a closed set, the graver ones greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GapCause {
+    /// A line was not taken.
+    LineDiscarded,
+    /// A namespace was made while the stream was open.
+    NamespaceAdded,
+    /// More is subscribed to than before.
+    SubscriptionChanged,
+    /// Nothing shows that the stream goes on where it stopped.
+    Unproven,
+    /// The cluster's indexes began anew.
+    IndexReset,
+}
+
+impl GapCause {
+    /// Every cause.
+    pub const ALL: [Self; 5] = [
+        Self::LineDiscarded,
+        Self::NamespaceAdded,
+        Self::SubscriptionChanged,
+        Self::Unproven,
+        Self::IndexReset,
+    ];
+
+    /// The word, as notices and labels of metrics have it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LineDiscarded => "line_discarded",
+            Self::NamespaceAdded => "namespace_added",
+            Self::SubscriptionChanged => "subscription_changed",
+            Self::Unproven => "unproven",
+            Self::IndexReset => "index_reset",
+        }
+    }
+
+    /// The cause of this word.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.as_str() == word)
+    }
+}
+
+/// A gap that was announced, or is suspected, and is not filled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenGap {
+    /// The last index known to be complete, but for later lines of the same index.
+    pub from: RaftIndex,
+    /// The first index seen afterwards; `None` while none has been.
+    pub to: Option<RaftIndex>,
+    /// Why.
+    pub cause: GapCause,
+    /// The namespace that it is confined to; `None` for all.
+    pub namespace: Option<String>,
+    /// The topics that are still to be read.
+    #[serde(with = "topics")]
+    pub topics_left: Vec<TopicFilter>,
+    /// The newest time set by a server when the gap began (nanoseconds since 1970).
+    pub newest: Option<i64>,
+}
+
+impl OpenGap {
+    /// One that has both in it, whatever lies between.
+    fn merge(mut self, other: Self) -> Self {
+        self.from = self.from.min(other.from);
+        // Without an end means: up to what comes next.
+        self.to = self.to.zip(other.to).map(|(a, b)| a.max(b));
+        self.cause = self.cause.max(other.cause);
+        if self.namespace != other.namespace {
+            self.namespace = None;
+        }
+        for topic in other.topics_left {
+            if !self.topics_left.contains(&topic) {
+                self.topics_left.push(topic);
+            }
+        }
+        // Without a time nothing is known, which is the least that can be said of both.
+        self.newest = self.newest.zip(other.newest).map(|(a, b)| a.min(b));
+        self
+    }
+}
+
+/// The gaps that are not filled, [`MAX_OPEN_GAPS`] at most.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<OpenGap>")]
+pub struct OpenGaps(Vec<OpenGap>);
+
+impl OpenGaps {
+    /// Adds one. Where there are too many, all of them become one that covers them.
+    pub fn add(&mut self, gap: OpenGap) {
+        if self.0.len() < MAX_OPEN_GAPS {
+            self.0.push(gap);
+        } else {
+            let all = self.0.drain(..).fold(gap, OpenGap::merge);
+            self.0.push(all);
+        }
+    }
+
+    /// Changes gaps, and keeps those for which `keep` says so.
+    pub fn retain(&mut self, keep: impl FnMut(&mut OpenGap) -> bool) {
+        self.0.retain_mut(keep);
+    }
+
+    /// Each of them, in the order in which they were added.
+    pub fn iter(&self) -> impl Iterator<Item = &OpenGap> {
+        self.0.iter()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl TryFrom<Vec<OpenGap>> for OpenGaps {
+    type Error = &'static str;
+
+    fn try_from(gaps: Vec<OpenGap>) -> Result<Self, Self::Error> {
+        if gaps.len() > MAX_OPEN_GAPS {
+            return Err("more gaps than are ever kept");
+        }
+        Ok(Self(gaps))
+    }
+}
+
+/// Which namespaces the subscription is known to have covered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KnownNamespaces {
+    /// Nothing is known.
+    #[default]
+    Unknown,
+    /// There was no list yet. The first stream was asked for from here on, and had no line yet.
+    AskedFrom(RaftIndex),
+    /// There was no list yet. This was the first line of the first stream.
+    FirstLine(RaftIndex),
+    /// These, with the index at which each was made last, where a list told it.
+    Listed(BTreeMap<String, Option<RaftIndex>>),
+}
+
+/// What is kept across restarts: all that the next run needs to go on without losing or repeating anything without a word.
+///
+/// Its JSON holds the key of the proofs, `Debug` does not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    // In this order they are written: what people look for first, what can be long last.
+    /// Everything before it is answered for.
+    pub position: Position,
+    /// The newest time set by a server up to there (nanoseconds since 1970).
+    pub newest: Option<i64>,
+    /// What was subscribed to.
+    pub subscription: Subscription,
+    /// The gaps that are not filled.
+    pub gaps: OpenGaps,
+    /// The namespaces that were covered.
+    pub namespaces: KnownNamespaces,
+    /// The key under which proofs are taken, for as long as the state lives.
+    #[serde(with = "key_as_hex")]
+    pub key: ProofKey,
+    /// How much of the position's own index is answered for.
+    pub taken: Taken,
+}
+
+/// 128 bits in hexadecimal, as 32 digits: JSON's numbers are no place for them.
+fn to_hex(bits: u128) -> String {
+    format!("{bits:032x}")
+}
+
+/// The bits of exactly what [`to_hex`] writes.
+fn from_hex(text: &str) -> Option<u128> {
+    let is_ours = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    is_ours
+        .then(|| u128::from_str_radix(text, 16).ok())
+        .flatten()
+}
+
+mod key_as_hex {
+    use std::borrow::Cow;
+
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::{ProofKey, from_hex, to_hex};
+
+    pub(super) fn serialize<S: Serializer>(
+        key: &ProofKey,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&to_hex(key.bits()))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<ProofKey, D::Error> {
+        let text: Cow<'_, str> = Deserialize::deserialize(deserializer)?;
+        // The text is a secret, so the error does not quote it.
+        let bits = from_hex(&text).ok_or_else(|| D::Error::custom("no key"))?;
+        Ok(ProofKey::new(bits))
+    }
+}
+
+mod proofs_as_hex {
+    use std::borrow::Cow;
+    use std::fmt;
+
+    use serde::de::{Error, SeqAccess, Visitor};
+    use serde::{Deserializer, Serializer};
+
+    use super::{Proofs, from_hex, to_hex};
+    use crate::position::proof::{MAX_PROOFS, Proof};
+
+    /// Sorted, so that equal states are equal files.
+    pub(super) fn serialize<S: Serializer>(
+        proofs: &Proofs,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let mut bits: Vec<u128> = proofs.iter().map(Proof::bits).collect();
+        bits.sort_unstable();
+        serializer.collect_seq(bits.into_iter().map(to_hex))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Proofs, D::Error> {
+        struct Hex;
+        impl<'de> Visitor<'de> for Hex {
+            type Value = Proofs;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("proofs")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Proofs, A::Error> {
+                let mut proofs = Proofs::default();
+                while let Some(text) = seq.next_element::<Cow<'_, str>>()? {
+                    if proofs.len() == MAX_PROOFS {
+                        return Err(A::Error::custom("more proofs than are ever kept"));
+                    }
+                    let bits = from_hex(&text).ok_or_else(|| A::Error::custom("no proof"))?;
+                    proofs.add(Proof::from_bits(bits));
+                }
+                Ok(proofs)
+            }
+        }
+        deserializer.deserialize_seq(Hex)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_ordered_by_epoch_then_index() {
+        let at = |epoch, index| Position {
+            epoch: Epoch(epoch),
+            index: RaftIndex(index),
+        };
+        assert!(at(0, 9) < at(0, 10));
+        assert!(at(0, u64::MAX) < at(1, 0));
+        assert!(at(0, u64::MAX) < at(0, 5).after_reset());
+        assert_eq!(at(3, 5).after_reset(), at(4, 0));
+        assert_eq!(at(1, 7).to_string(), "index 7 of epoch 1");
+    }
+
+    #[test]
+    fn a_cause_is_written_as_its_word() {
+        for cause in GapCause::ALL {
+            assert_eq!(
+                serde_json::to_string(&cause).unwrap(),
+                format!("{:?}", cause.as_str())
+            );
+            assert_eq!(GapCause::of_word(cause.as_str()), Some(cause));
+        }
+        assert_eq!(GapCause::of_word("dragons"), None);
+    }
+
+    #[test]
+    fn too_many_gaps_become_one_that_covers_them() {
+        let topic = |topic: &str| TopicFilter {
+            topic: topic.to_owned(),
+            key: None,
+        };
+        let gap = |number: usize| OpenGap {
+            from: RaftIndex(100 + number as u64),
+            to: Some(RaftIndex(200 + number as u64)),
+            cause: if number == 7 {
+                GapCause::Unproven
+            } else {
+                GapCause::NamespaceAdded
+            },
+            namespace: Some(format!("ns-{number}")),
+            topics_left: vec![topic(if number.is_multiple_of(2) {
+                "Job"
+            } else {
+                "Node"
+            })],
+            newest: Some(1000 - i64::try_from(number).unwrap()),
+        };
+        let mut gaps = OpenGaps::default();
+        for number in 0..MAX_OPEN_GAPS {
+            gaps.add(gap(number));
+        }
+        assert_eq!(gaps.len(), MAX_OPEN_GAPS);
+        gaps.add(gap(MAX_OPEN_GAPS));
+        let mut all: Vec<OpenGap> = gaps.iter().cloned().collect();
+        assert_eq!(all.len(), 1);
+        all[0].topics_left.sort_by(|a, b| a.topic.cmp(&b.topic));
+        assert_eq!(
+            all[0],
+            OpenGap {
+                from: RaftIndex(100),
+                to: Some(RaftIndex(264)),
+                cause: GapCause::Unproven,
+                namespace: None,
+                topics_left: vec![topic("Job"), topic("Node")],
+                newest: Some(936),
+            }
+        );
+    }
+
+    #[test]
+    fn what_has_no_end_or_no_time_makes_a_merged_gap_without() {
+        let gap = |to: Option<u64>, newest| OpenGap {
+            from: RaftIndex(5),
+            to: to.map(RaftIndex),
+            cause: GapCause::LineDiscarded,
+            namespace: Some("a".to_owned()),
+            topics_left: Vec::new(),
+            newest,
+        };
+        let merged = gap(Some(9), Some(3)).merge(gap(None, None));
+        assert_eq!((merged.to, merged.newest), (None, None));
+        // Of one namespace: it stays confined to that.
+        assert_eq!(merged.namespace.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn only_our_own_hexadecimal_is_read() {
+        for bits in [0, 1, u128::MAX, 1 << 127] {
+            assert_eq!(from_hex(&to_hex(bits)), Some(bits));
+        }
+        for wrong in [
+            "",
+            "+0000000000000000000000000000001",
+            "0000000000000000000000000000000A",
+            "00000000000000000000000000000000a",
+            "0000000000000000000000000000001",
+            "éééééééééééééééé",
+        ] {
+            assert_eq!(from_hex(wrong), None, "{wrong}");
+        }
+    }
+}

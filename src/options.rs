@@ -8,13 +8,14 @@ mod topics;
 
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
+use crate::checkpoint::{Folder, FolderError, ReadError};
 use crate::event::RaftIndex;
 use crate::shown;
 use crate::tls::{Tls, TlsOptions};
@@ -80,6 +81,10 @@ pub struct Options {
     /// Where to begin without a saved position: `"earliest"` (default: all that the server still has), `"latest"`, or an index.
     #[serde(default)]
     pub start_at: StartAt,
+    /// The folder in which the position is saved, in one of its own named by the component id (default: the host's own `data_dir`).
+    /// It has to be there.
+    #[serde(default)]
+    pub data_dir: Option<PathBuf>,
     /// Replace secrets in payloads by `[REDACTED]` (default true).
     #[serde(default)]
     pub redact: Option<bool>,
@@ -135,6 +140,9 @@ pub struct Settings {
     pub(crate) token: Token,
     pub(crate) tls: Option<Tls>,
     pub(crate) start_at: StartAt,
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Where the position is saved; nowhere, unless the host says so.
+    pub(crate) folder: Option<Folder>,
     pub(crate) redact: bool,
     pub(crate) multiple_outputs: bool,
     pub(crate) max_line_bytes: usize,
@@ -163,6 +171,24 @@ pub struct OptionError {
     pub option: String,
     /// The problem and its remedy.
     pub problem: String,
+}
+
+/// Why no position can be kept.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DataDirError {
+    /// The component id is no name of a folder.
+    #[error(transparent)]
+    Id(#[from] FolderError),
+    /// There is no such folder.
+    #[error(
+        "option `data_dir`: {} is no folder; make it, or name one that is there: the position is saved in it",
+        shown::path(.0)
+    )]
+    NoFolder(PathBuf),
+    /// What was saved cannot be read.
+    #[error(transparent)]
+    Saved(#[from] ReadError),
 }
 
 impl OptionError {
@@ -196,6 +222,8 @@ impl Options {
             region: self.resolve_region(&env)?,
             token: self.resolve_token(&env)?,
             start_at: self.resolve_start_at()?,
+            data_dir: self.resolve_data_dir()?,
+            folder: None,
             redact: self.redact.unwrap_or(true),
             multiple_outputs: self.multiple_outputs,
             max_line_bytes: self.resolve_max_line_bytes()?,
@@ -294,6 +322,16 @@ impl Options {
         }
     }
 
+    fn resolve_data_dir(&self) -> Result<Option<PathBuf>, OptionError> {
+        match &self.data_dir {
+            Some(path) if path.as_os_str().is_empty() => Err(OptionError::new(
+                "data_dir",
+                "it is empty; name a folder, or leave it out to use the one of the host",
+            )),
+            path => Ok(path.clone()),
+        }
+    }
+
     fn resolve_namespace(&self) -> Result<String, OptionError> {
         match self.namespace.as_deref() {
             None => Ok("*".to_owned()),
@@ -348,6 +386,38 @@ impl Options {
 }
 
 impl Settings {
+    /// Says where the position is saved: in the source's own `data_dir`, otherwise in that of the host, in a folder named by the
+    /// component id. Without either it is not saved.
+    ///
+    /// Looks whether the folder is there and whether what was saved can be read, so that it is told at start. Creates, locks and
+    /// mends nothing; blocks on the file system.
+    ///
+    /// # Errors
+    ///
+    /// With what, where and what to do.
+    pub fn keep_position(
+        &mut self,
+        host_data_dir: Option<&Path>,
+        component_id: &str,
+    ) -> Result<(), DataDirError> {
+        let Some(data_dir) = self.data_dir.as_deref().or(host_data_dir) else {
+            return Ok(());
+        };
+        let folder = Folder::of(data_dir, component_id)?;
+        if !data_dir.is_dir() {
+            return Err(DataDirError::NoFolder(data_dir.to_owned()));
+        }
+        folder.read()?;
+        self.folder = Some(folder);
+        Ok(())
+    }
+
+    /// Where the position is saved, once [`keep_position`](Self::keep_position) has said so.
+    #[must_use]
+    pub fn folder(&self) -> Option<&Folder> {
+        self.folder.as_ref()
+    }
+
     /// Whether secrets in payloads are to be replaced.
     #[must_use]
     pub fn redact(&self) -> bool {
@@ -444,6 +514,7 @@ impl fmt::Debug for Options {
             token_file,
             tls,
             start_at,
+            data_dir,
             redact,
             multiple_outputs,
             max_line_bytes,
@@ -464,6 +535,7 @@ impl fmt::Debug for Options {
             .field("token_file", token_file)
             .field("tls", tls)
             .field("start_at", start_at)
+            .field("data_dir", data_dir)
             .field("redact", redact)
             .field("multiple_outputs", multiple_outputs)
             .field("max_line_bytes", max_line_bytes)

@@ -7,7 +7,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::file::{Folder, WriteError, WriteProblem};
-use super::state::{Position, State};
+use super::state::State;
+use crate::position::Position;
 
 /// The least time between the beginnings of two writes.
 pub const SAVE_EVERY: Duration = Duration::from_secs(1);

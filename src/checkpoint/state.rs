@@ -1,53 +1,17 @@
 //! What is kept across restarts. Pure.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::subscription::{Subscription, topics};
 use crate::event::RaftIndex;
 use crate::options::TopicFilter;
+use crate::position::Position;
 use crate::position::proof::{ProofKey, Proofs};
 
 /// So many gaps are kept apart; one more makes one gap of all of them.
 pub const MAX_OPEN_GAPS: usize = 64;
-
-/// Counts the histories of a cluster: indexes of two epochs cannot be compared. Every `IndexReset` adds 1.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-#[serde(transparent)]
-pub struct Epoch(pub u64);
-
-/// A place in the history of a cluster. Ordered by the epoch, then by the index.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-#[serde(deny_unknown_fields)]
-pub struct Position {
-    /// Which history.
-    pub epoch: Epoch,
-    /// Where in it.
-    pub index: RaftIndex,
-}
-
-impl Position {
-    /// Where the history begins that follows this one. It is above every position of this one.
-    #[must_use]
-    pub fn after_reset(self) -> Self {
-        Self {
-            epoch: Epoch(self.epoch.0.saturating_add(1)),
-            index: RaftIndex(0),
-        }
-    }
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "index {} of epoch {}", self.index, self.epoch.0)
-    }
-}
 
 /// How much of the position's own index was taken. What is below was taken, what is above was not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -323,19 +287,6 @@ mod proofs_as_hex {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn positions_are_ordered_by_epoch_then_index() {
-        let at = |epoch, index| Position {
-            epoch: Epoch(epoch),
-            index: RaftIndex(index),
-        };
-        assert!(at(0, 9) < at(0, 10));
-        assert!(at(0, u64::MAX) < at(1, 0));
-        assert!(at(0, u64::MAX) < at(0, 5).after_reset());
-        assert_eq!(at(3, 5).after_reset(), at(4, 0));
-        assert_eq!(at(1, 7).to_string(), "index 7 of epoch 1");
-    }
 
     #[test]
     fn a_cause_is_written_as_its_word() {

@@ -6,6 +6,7 @@
 //!
 //! Pure: no clock, no I/O. Times are told, as the time since any one moment.
 
+mod place;
 pub mod proof;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use crate::backoff::doubled;
 use crate::event::{Batch, BatchId, Event, RaftIndex};
+pub use place::{Epoch, Position};
 
 /// How many times a batch is handed out again at most. Errored once more, it counts as rejected.
 pub const MAX_REDELIVERIES: u32 = 3;

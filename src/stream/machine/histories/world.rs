@@ -649,6 +649,7 @@ impl World {
             written.extend(line.events.iter().map(|&event| Written {
                 index: RaftIndex(line.index),
                 event,
+                topic: 0,
                 wanted: line.matches && there && self.start.wants(line.index),
                 cluster: line.cluster,
             }));

@@ -4,8 +4,8 @@ use std::task::{Context, Poll, Waker};
 
 use super::World;
 use crate::event::{Batch, BatchId, Event, RaftIndex};
-use crate::invariants::Seen;
-use crate::position::{Delivery, MAX_REDELIVERIES};
+use crate::invariants::{Range, Seen, Stand};
+use crate::position::{Delivery, Epoch, MAX_REDELIVERIES, Position};
 use crate::stream::Item;
 use crate::stream::machine::histories::rule::Rule;
 use crate::stream::notice::{Notice, NoticeKind};
@@ -43,10 +43,10 @@ impl World {
                 ..
             })) => {
                 self.gap_waits = false;
-                self.history.seen.push(Seen::Gap {
+                self.history.seen.push(Seen::Gap(Range {
                     from: gap.from,
                     to: gap.to,
-                });
+                }));
             }
             Some(Item::Notice(Notice {
                 kind: NoticeKind::Rejected(rejected),
@@ -93,7 +93,7 @@ impl World {
         let batch = &self.handed_out[place];
         self.history.seen.push(Seen::Emitted {
             batch: id,
-            index: batch.index,
+            at: self.place(batch.index),
             events: batch.events.iter().map(name).collect(),
             connection: self.came_through[place],
         });
@@ -179,6 +179,13 @@ impl World {
         true
     }
 
+    fn place(&self, index: RaftIndex) -> Position {
+        Position {
+            epoch: Epoch(0),
+            index,
+        }
+    }
+
     fn lacks(&self, rule: Rule) -> bool {
         self.machine.lacks(rule)
     }
@@ -191,7 +198,11 @@ impl World {
             positions.acknowledged = self.answered;
         }
         let now = [
-            Seen::Positions(positions),
+            Seen::Positions(Stand {
+                read: self.place(positions.read),
+                emitted: self.place(positions.emitted),
+                acknowledged: self.place(positions.acknowledged),
+            }),
             Seen::CountedLost(status.rejected_events),
             Seen::Memory {
                 bytes: usize::try_from(status.queued_bytes).unwrap_or(usize::MAX),

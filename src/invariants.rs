@@ -13,10 +13,9 @@ mod judge;
 use std::fmt;
 use std::time::Duration;
 
-pub use history::{Covered, History, Range, Saved, Seen, Stand, Written};
+pub use history::{Covered, History, Range, Saved, Seen, Written};
 
-use crate::event::RaftIndex;
-use crate::position::Positions;
+use crate::position::{Position, Positions};
 
 /// How much later than its deadline a stop may end: what a busy machine needs to notice that the time is up.
 pub const STOP_SLACK: Duration = Duration::from_secs(2);
@@ -101,9 +100,9 @@ pub fn positions_in_order(now: Positions) -> bool {
     now.acknowledged <= now.emitted && now.emitted <= now.read
 }
 
-/// NE-4, of the indexes, or places, of two batches that were handed out one after the other.
+/// NE-4, of the places of two batches that were handed out one after the other.
 #[must_use]
-pub fn in_order<P: Ord>(before: P, next: P) -> bool {
+pub fn in_order<P: PartialOrd>(before: P, next: P) -> bool {
     before <= next
 }
 
@@ -120,11 +119,12 @@ pub fn stops_in_time(took: Duration, deadline: Duration) -> bool {
     took <= deadline.saturating_add(STOP_SLACK)
 }
 
-/// Looks at the claims that cost nothing, while the source runs. To be made anew when the order of indexes begins anew.
+/// Looks at the claims that cost nothing, while the source runs.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Watch {
     positions: Positions,
-    handed_out: RaftIndex,
+    handed_out: Position,
+    saved: Position,
 }
 
 impl Watch {
@@ -141,19 +141,31 @@ impl Watch {
     }
 
     /// A batch is handed out for the first time.
-    pub(crate) fn handed_out(&mut self, index: RaftIndex) -> Result<(), Invariant> {
-        let before = std::mem::replace(&mut self.handed_out, index);
-        if in_order(before, index) {
+    pub(crate) fn handed_out(&mut self, at: Position) -> Result<(), Invariant> {
+        let before = std::mem::replace(&mut self.handed_out, at);
+        if in_order(before, at) {
             Ok(())
         } else {
             Err(Invariant::InOrder)
         }
     }
 
+    /// A position is saved.
+    pub(crate) fn saved(&mut self, at: Position, acknowledged: Position) -> Result<(), Invariant> {
+        let before = std::mem::replace(&mut self.saved, at);
+        if at > acknowledged {
+            return Err(Invariant::PositionsInOrder);
+        }
+        if at < before {
+            return Err(Invariant::AcknowledgedStays);
+        }
+        Ok(())
+    }
+
     /// A batch is handed out again. Its index is one that was handed out before; the order of the others goes on as if it had
     /// not come.
-    pub(crate) fn handed_out_again(self, index: RaftIndex) -> Result<(), Invariant> {
-        if in_order(index, self.handed_out) {
+    pub(crate) fn handed_out_again(self, at: Position) -> Result<(), Invariant> {
+        if in_order(at, self.handed_out) {
             Ok(())
         } else {
             Err(Invariant::InOrder)

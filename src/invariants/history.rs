@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::judge::Judge;
 use super::{Invariant, Violation};
 use crate::event::{BatchId, RaftIndex};
-use crate::position::{Delivery, Epoch, Position};
+use crate::position::{Delivery, Epoch, Position, Positions};
 
 /// What a cluster wrote, and what could be seen of a source that followed it, also across restarts.
 #[derive(Clone, Debug, Default)]
@@ -31,17 +31,6 @@ pub struct Written {
     pub cluster: usize,
 }
 
-/// Where a source says that it stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stand {
-    /// The newest line seen on the wire.
-    pub read: Position,
-    /// The newest batch handed out.
-    pub emitted: Position,
-    /// Everything up to here is answered.
-    pub acknowledged: Position,
-}
-
 /// How much of the saved index itself is answered for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Covered {
@@ -58,7 +47,7 @@ pub struct Saved {
     pub position: Position,
     /// What of its own index is.
     pub taken: Covered,
-    /// The gaps that are kept open, with both ends in them.
+    /// The gaps that are kept open, but for those of resets.
     pub gaps: Vec<Range>,
 }
 
@@ -81,7 +70,8 @@ pub enum Seen {
         /// How many.
         topics: usize,
     },
-    /// A source without a saved state has come upon its first server: what was written before this event is gone.
+    /// A source that begins, or whose indexes have begun anew, has come upon its first server: what was written before this event
+    /// is gone.
     Follows {
         /// The name of the first event that is there.
         since: u64,
@@ -101,11 +91,12 @@ pub enum Seen {
     Resolved(BatchId, Delivery),
     /// So many events are counted as not taken by a sink, since the start of the run.
     CountedLost(u64),
-    /// A gap was announced.
+    /// A gap was announced that is not that of a reset.
     Gap(Range),
-    /// The indexes begin anew for the source, which it has still to announce.
+    /// The indexes begin anew for the source, which it has still to announce. Nothing is claimed of them before it has come upon a
+    /// server.
     EpochBegan(Epoch),
-    /// That was announced.
+    /// That was announced, as a reset and as a gap.
     Reset(Epoch),
     /// The cluster was rebuilt: its indexes begin anew.
     Rebuilt,
@@ -114,7 +105,7 @@ pub enum Seen {
     /// Everything that could come has come, and time enough has passed to suspect what is to be suspected.
     Settled,
     /// Where the source says that it stands.
-    Positions(Stand),
+    Positions(Positions),
     /// Bytes in memory without an answer.
     Memory {
         /// How many.

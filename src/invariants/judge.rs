@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::history::{Covered, History, Range, Saved, Seen, Stand, Written};
-use super::{Invariant, Violation, in_order, memory_bounded, stops_in_time};
+use super::history::{Covered, History, Range, Saved, Seen, Written};
+use super::{
+    Invariant, Violation, acknowledged_stays, in_order, memory_bounded, positions_in_order,
+    stops_in_time,
+};
 use crate::event::{BatchId, RaftIndex};
-use crate::position::{Delivery, Epoch, MAX_REDELIVERIES, Position};
+use crate::position::{Delivery, Epoch, MAX_REDELIVERIES, Position, Positions};
 
 /// What is known of a source up to a moment of its history.
 pub(super) struct Judge<'h> {
@@ -45,7 +48,7 @@ struct Run<'h> {
     errored: HashMap<&'h [u64], HandedOut<'h>>,
     /// The event that was handed out last for the first time: where, through which connection, and its place among the written.
     last: Option<(Position, usize, usize)>,
-    stand: Option<Stand>,
+    stand: Option<Positions>,
     /// Events that were answered otherwise than by a delivery, for the last time.
     lost: u64,
     counted: u64,
@@ -131,6 +134,7 @@ impl<'h> Judge<'h> {
             }
             Seen::EpochBegan(epoch) => {
                 self.epochs.entry(*epoch).or_insert(self.cluster);
+                self.since = self.written.len();
             }
             Seen::Reset(epoch) => self.run.announced = self.run.announced.max(*epoch),
             Seen::Rebuilt => self.cluster += 1,
@@ -426,16 +430,16 @@ impl<'h> Judge<'h> {
 
     // --- NE-2, NE-3 and NE-8: positions ---
 
-    fn stands(&mut self, now: Stand) {
+    fn stands(&mut self, now: Positions) {
         let saved = self
             .saved
             .map_or(Position::default(), |saved| saved.position);
         let before = self.run.stand.replace(now);
-        if before.is_some_and(|before| before.acknowledged > now.acknowledged) {
+        if before.is_some_and(|before| !acknowledged_stays(before, now)) {
             let what = format!("{before:?}, and then {now:?}");
             self.find(Invariant::AcknowledgedStays, what);
         }
-        if saved > now.acknowledged || now.acknowledged > now.emitted || now.emitted > now.read {
+        if saved > now.acknowledged || !positions_in_order(now) {
             let what = format!("saved {saved}, {now:?}");
             self.find(Invariant::PositionsInOrder, what);
         }

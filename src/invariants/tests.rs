@@ -4,6 +4,7 @@ mod restarts;
 
 use super::*;
 use crate::event::BatchId;
+use crate::event::RaftIndex;
 use crate::position::{Delivery, Epoch, Position};
 
 fn written(index: u64, event: u64) -> Written {
@@ -30,7 +31,7 @@ fn delivered(batch: u64) -> Seen {
 }
 
 fn positions(read: u64, emitted: u64, acknowledged: u64) -> Seen {
-    Seen::Positions(Stand {
+    Seen::Positions(Positions {
         read: at(0, read),
         emitted: at(0, emitted),
         acknowledged: at(0, acknowledged),
@@ -430,31 +431,31 @@ fn a_stop_that_takes_too_long_is_found() {
 
 #[test]
 fn the_watch_says_which_claim_does_not_hold() {
-    let at = |read: u64, emitted: u64, acknowledged: u64| Positions {
-        read: RaftIndex(read),
-        emitted: RaftIndex(emitted),
-        acknowledged: RaftIndex(acknowledged),
+    let positions = |read: u64, emitted: u64, acknowledged: u64| Positions {
+        read: at(0, read),
+        emitted: at(0, emitted),
+        acknowledged: at(0, acknowledged),
     };
     let mut watch = Watch::default();
-    assert_eq!(watch.positions(at(7, 7, 5)), Ok(()));
+    assert_eq!(watch.positions(positions(7, 7, 5)), Ok(()));
     assert_eq!(
-        watch.positions(at(7, 7, 4)),
+        watch.positions(positions(7, 7, 4)),
         Err(Invariant::AcknowledgedStays)
     );
     assert_eq!(
-        watch.positions(at(7, 8, 5)),
+        watch.positions(positions(7, 8, 5)),
         Err(Invariant::PositionsInOrder)
     );
     assert_eq!(
-        watch.positions(at(9, 8, 9)),
+        watch.positions(positions(9, 8, 9)),
         Err(Invariant::PositionsInOrder)
     );
-    assert_eq!(watch.handed_out(RaftIndex(7)), Ok(()));
-    assert_eq!(watch.handed_out(RaftIndex(7)), Ok(()));
-    assert_eq!(watch.handed_out_again(RaftIndex(5)), Ok(()));
+    assert_eq!(watch.handed_out(at(0, 7)), Ok(()));
+    assert_eq!(watch.handed_out(at(0, 7)), Ok(()));
+    assert_eq!(watch.handed_out_again(at(0, 5)), Ok(()));
     assert_eq!(
-        watch.handed_out_again(RaftIndex(8)),
+        watch.handed_out_again(at(0, 8)),
         Err(Invariant::InOrder)
     );
-    assert_eq!(watch.handed_out(RaftIndex(6)), Err(Invariant::InOrder));
+    assert_eq!(watch.handed_out(at(0, 6)), Err(Invariant::InOrder));
 }

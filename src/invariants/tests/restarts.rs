@@ -37,7 +37,7 @@ fn emitted_in(epoch: u64, batch: u64, index: u64, events: &[u64]) -> Seen {
 }
 
 fn stand(epoch: u64, index: u64) -> Seen {
-    Seen::Positions(Stand {
+    Seen::Positions(Positions {
         read: at(epoch, index),
         emitted: at(epoch, index),
         acknowledged: at(epoch, index),

@@ -582,8 +582,7 @@ impl Telemetry {
     pub(crate) fn positions(&self, positions: Positions, queued_bytes: usize) {
         self.read.set(positions.read.index.0 as f64);
         self.emitted.set(positions.emitted.index.0 as f64);
-        self.acknowledged
-            .set(positions.acknowledged.index.0 as f64);
+        self.acknowledged.set(positions.acknowledged.index.0 as f64);
         self.epoch.set(positions.read.epoch.0 as f64);
         self.queued_bytes.set(queued_bytes as f64);
     }

@@ -297,4 +297,3 @@ fn index_of(target: &tables::Target, connection: &Connection) -> Result<RaftInde
         )
     })
 }
-

@@ -153,7 +153,10 @@ mod tests {
             let names: Vec<&str> = targets.iter().map(|target| target.name).collect();
             (names, complete)
         };
-        assert_eq!(asked(&["Node"]), (vec!["/v1/nodes", "/v1/allocations"], true));
+        assert_eq!(
+            asked(&["Node"]),
+            (vec!["/v1/nodes", "/v1/allocations"], true)
+        );
         assert_eq!(asked(&["Job"]), (vec!["/v1/jobs"], true));
         assert_eq!(
             asked(&["Node", "Allocation"]).0,

@@ -17,10 +17,10 @@ use std::time::Duration;
 use crate::backoff::doubled;
 use crate::event::{Batch, BatchId, Event, RaftIndex};
 pub use place::{Epoch, Position};
+use proof::ProofKey;
 pub use taken::Taken;
 pub(crate) use taken::{from_hex, to_hex};
 pub(crate) use tip::Answered;
-use proof::ProofKey;
 use tip::Tip;
 
 /// How many times a batch is handed out again at most. Errored once more, it counts as rejected.
@@ -106,7 +106,9 @@ struct Entry {
     /// How many times it was handed out again.
     redelivery: u32,
     answered: bool,
-    /// Kept until it is acknowledged: they may be what shows that a stream goes on here. None where indexes begin anew.
+    /// No batch, but the place where indexes begin anew.
+    begins_epoch: bool,
+    /// Kept until it is acknowledged: they may be what shows that a stream goes on here.
     events: Vec<Event>,
 }
 
@@ -166,6 +168,7 @@ impl Ledger {
             newest: None,
             redelivery: 0,
             answered: false,
+            begins_epoch: true,
             events: Vec::new(),
         });
         // Nobody is asked for an answer.
@@ -204,6 +207,7 @@ impl Ledger {
             newest,
             redelivery: 0,
             answered: false,
+            begins_epoch: false,
             events,
         });
     }
@@ -213,7 +217,7 @@ impl Ledger {
         while self.queued > 0 {
             let place = self.outstanding.len() - self.queued;
             match self.outstanding.get_mut(place) {
-                Some(entry) if entry.events.is_empty() => {
+                Some(entry) if entry.begins_epoch => {
                     entry.answered = true;
                     self.positions.emitted = self.positions.emitted.max(entry.at);
                     self.queued -= 1;

@@ -15,7 +15,6 @@ use crate::position::{
     proof::{Proof, ProofKey, Proofs},
 };
 
-
 /// How far the stream was taken.
 #[derive(Debug)]
 pub(crate) enum Mark {

@@ -345,7 +345,12 @@ impl Outbox {
             let state = self.lock();
             let noted = state.subscription.clone();
             let gaps = state.gaps.clone();
-            (state.ledger.answered(), gaps, state.namespaces.clone(), noted)
+            (
+                state.ledger.answered(),
+                gaps,
+                state.namespaces.clone(),
+                noted,
+            )
         };
         let subscription = noted.unwrap_or_else(|| subscription.clone());
         State {

@@ -100,6 +100,8 @@ pub enum Seen {
     Reset(Epoch),
     /// The cluster was rebuilt: its indexes begin anew.
     Rebuilt,
+    /// The process is gone, with all that it had in memory. Of what it says of itself only what is saved counts from now on.
+    Crashed,
     /// A state is on disk, instead of the one before.
     Saved(Saved),
     /// Everything that could come has come, and time enough has passed to suspect what is to be suspected.
@@ -174,15 +176,5 @@ impl Range {
     /// Whether an index lies in it, its ends included.
     pub(super) fn has(self, index: RaftIndex) -> bool {
         self.from <= index && self.to.is_none_or(|to| index <= to)
-    }
-
-    /// Whether all of the other lies in it.
-    pub(super) fn includes(self, other: Self) -> bool {
-        self.from <= other.from
-            && match (self.to, other.to) {
-                (None, _) => true,
-                (Some(_), None) => false,
-                (Some(to), Some(other)) => other <= to,
-            }
     }
 }

@@ -52,7 +52,6 @@ struct Run<'h> {
     /// Events that were answered otherwise than by a delivery, for the last time.
     lost: u64,
     counted: u64,
-    gaps: Vec<Range>,
     /// The newest epoch that was announced, or saved before.
     announced: Epoch,
     settled: bool,
@@ -125,7 +124,6 @@ impl<'h> Judge<'h> {
             Seen::Resolved(batch, delivery) => self.resolved(*batch, *delivery),
             Seen::CountedLost(counted) => self.run.counted = *counted,
             Seen::Gap(range) => {
-                self.run.gaps.push(*range);
                 let cluster = self.cluster;
                 self.gaps.push(Said {
                     range: *range,
@@ -138,6 +136,11 @@ impl<'h> Judge<'h> {
             }
             Seen::Reset(epoch) => self.run.announced = self.run.announced.max(*epoch),
             Seen::Rebuilt => self.cluster += 1,
+            Seen::Crashed => {
+                self.run.stand = None;
+                self.run.with_host.clear();
+                self.run.errored.clear();
+            }
             Seen::Saved(saved) => self.save(saved),
             Seen::Settled => self.settle(),
             Seen::Positions(stand) => self.stands(*stand),

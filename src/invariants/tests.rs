@@ -453,9 +453,6 @@ fn the_watch_says_which_claim_does_not_hold() {
     assert_eq!(watch.handed_out(at(0, 7)), Ok(()));
     assert_eq!(watch.handed_out(at(0, 7)), Ok(()));
     assert_eq!(watch.handed_out_again(at(0, 5)), Ok(()));
-    assert_eq!(
-        watch.handed_out_again(at(0, 8)),
-        Err(Invariant::InOrder)
-    );
+    assert_eq!(watch.handed_out_again(at(0, 8)), Err(Invariant::InOrder));
     assert_eq!(watch.handed_out(at(0, 6)), Err(Invariant::InOrder));
 }

@@ -18,6 +18,7 @@ fn crashed(state: Option<Seen>, behind: Vec<Seen>) -> History {
     let mut history = good();
     history.seen.truncate(8);
     history.seen.extend(state);
+    history.seen.push(Seen::Crashed);
     history.seen.push(Seen::Started { topics: usize::MAX });
     history.seen.extend(behind);
     history

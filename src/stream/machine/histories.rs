@@ -21,7 +21,7 @@ fn play(bytes: &[u8], weather: Weather, without: Option<Rule>) -> (Script, Histo
             script::Action::Append {
                 step: 1,
                 lines: vec![1],
-                matches: true,
+                topic: 0,
             },
             script::Action::Connect { greeted: true },
             script::Action::Read {

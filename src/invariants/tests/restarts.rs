@@ -285,7 +285,7 @@ fn after_a_restart_in_its_epoch_a_reset_needs_no_further_word() {
 fn after_a_reset_the_new_indexes_count() {
     // 3 was not handed out.
     let missing = |gaps: &[Range], said: Option<Seen>| {
-        let mut behind = vec![reset(1)];
+        let mut behind = vec![Seen::Follows { since: 5 }, reset(1)];
         behind.extend(said);
         behind.extend([
             emitted_in(1, 5, 4, &[6]),

@@ -248,6 +248,7 @@ impl World {
     pub(super) fn begin_save(&mut self) {
         let moved = self.outbox.positions().acknowledged.index > RaftIndex(0);
         if self.runs.up && (self.runs.begun || moved) && self.runs.writing.is_none() {
+            self.look();
             let state = self.snapshot();
             self.runs.writing = format::encode(&state).ok();
         }

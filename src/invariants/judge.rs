@@ -309,7 +309,10 @@ impl<'h> Judge<'h> {
         let known = std::mem::take(&mut self.kept);
         let cluster = |range: &Range| {
             let mut heard = known.iter().chain(&self.gaps);
-            let heard = heard.find(|said| said.range.from == range.from);
+            let heard = heard.find(|said| {
+                let ended = said.range.from == range.from && said.range.to.is_none();
+                said.range == *range || ended
+            });
             heard.map_or(self.cluster, |said| said.cluster)
         };
         let kept = saved.gaps.iter().map(|range| Said {
@@ -461,11 +464,10 @@ impl<'h> Judge<'h> {
             let what = format!("{stand:?}, and {saved:?} is saved");
             self.find(Invariant::StopsInTime, what);
         }
-        let answered = |batch: &&HandedOut<'h>| {
-            let mut events = batch.events.iter();
-            events.all(|event| self.answered.contains(event))
-        };
-        let prefix = self.run.handed_out.iter().take_while(answered);
+        let unanswered = self.run.with_host.values().chain(self.run.errored.values());
+        let unanswered: HashSet<&[u64]> = unanswered.map(|batch| batch.events).collect();
+        let handed_out = self.run.handed_out.iter();
+        let prefix = handed_out.take_while(|batch| !unanswered.contains(batch.events));
         let forgotten = prefix
             .filter(|batch| Some(batch.at) == saved)
             .flat_map(|batch| batch.events)

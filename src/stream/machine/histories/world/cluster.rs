@@ -74,6 +74,13 @@ impl Cluster {
         self.events_before(self.servers[server].head)
     }
 
+    /// The name of the first event that was, or will be, written since the cluster was rebuilt.
+    pub(super) fn first_of_this(&self) -> u64 {
+        let mut lines = self.log.iter();
+        let first = lines.position(|line| line.cluster == self.number);
+        self.events_before(first.unwrap_or(self.log.len()))
+    }
+
     fn events_before(&self, line: usize) -> u64 {
         self.log[..line]
             .iter()

@@ -267,6 +267,9 @@ impl World {
 
     /// Writes down what can be asked for at any time.
     pub(super) fn look(&mut self) {
+        if !self.runs.up {
+            return;
+        }
         let status = self.outbox.status(tokio::time::Instant::now());
         let mut positions = self.outbox.positions();
         if self.machine.lacks(Rule::ContiguousPrefix) {

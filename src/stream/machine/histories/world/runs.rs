@@ -48,6 +48,9 @@ pub(super) struct Runs {
     marked: bool,
     /// How often the cluster had been rebuilt then.
     marked_in: usize,
+    /// The start marks that runs have gone on from, each with the number of the cluster that was there then. Nothing of that is
+    /// claimed up to the mark: the design takes its index for the proof.
+    pub(super) marks: Vec<(usize, u64)>,
     /// Whether the source has come upon a server since it begins, or its indexes do.
     pub(super) follows: bool,
     /// Whether there is something by which another cluster can be known.
@@ -72,6 +75,7 @@ impl Runs {
             begun: false,
             marked: false,
             marked_in: 0,
+            marks: Vec::new(),
             follows: false,
             has_proofs: false,
             reset: None,
@@ -145,11 +149,12 @@ impl World {
         };
         runs.begun = saved.is_some();
         runs.has_proofs = matches!(&saved, Some(State { taken: Taken::Proofs(proofs), .. }) if !proofs.is_empty());
-        let rebuilt = runs.marked_in != self.cluster.number;
-        // Nothing is claimed of a run that has left nothing behind, nor of a cluster that nothing was known of.
-        if !runs.marked || rebuilt && !runs.has_proofs {
-            runs.follows = false;
+        // Nothing is claimed of a run that has left nothing behind, nor of a cluster that nothing was known of when it went.
+        runs.follows &= runs.marked;
+        if runs.marked_in != self.cluster.number && !runs.has_proofs {
             runs.marked_in = self.cluster.number;
+            let since = self.cluster.first_of_this();
+            self.history.seen.push(Seen::Follows { since });
         }
         let queue_bytes = if self.without == Some(Rule::Room) {
             usize::MAX
@@ -174,6 +179,9 @@ impl World {
 
     fn resume(&mut self, mut saved: State) {
         let index = saved.position.index;
+        if !matches!(saved.taken, Taken::Proofs(_)) {
+            self.runs.marks.push((self.cluster.number, index.0));
+        }
         if self.machine.lacks(Rule::ProofsAreRead) {
             saved.taken = Taken::Nothing;
         }

@@ -52,6 +52,8 @@ struct Run<'h> {
     /// Events that were answered otherwise than by a delivery, for the last time.
     lost: u64,
     counted: u64,
+    /// How many gaps were announced before.
+    gaps_before: usize,
     /// The newest epoch that was announced, or saved before.
     announced: Epoch,
     settled: bool,
@@ -136,11 +138,7 @@ impl<'h> Judge<'h> {
             }
             Seen::Reset(epoch) => self.run.announced = self.run.announced.max(*epoch),
             Seen::Rebuilt => self.cluster += 1,
-            Seen::Crashed => {
-                self.run.stand = None;
-                self.run.with_host.clear();
-                self.run.errored.clear();
-            }
+            Seen::Crashed => self.crash(),
             Seen::Saved(saved) => self.save(saved),
             Seen::Settled => self.settle(),
             Seen::Positions(stand) => self.stands(*stand),
@@ -174,9 +172,18 @@ impl<'h> Judge<'h> {
         self.run = Run {
             read: self.saved,
             topics,
+            gaps_before: self.gaps.len(),
             announced: self.saved.map_or(Epoch(0), |saved| saved.position.epoch),
             ..Run::default()
         };
+    }
+
+    /// Only what is saved counts from now on. What was announced may have been in memory too.
+    fn crash(&mut self) {
+        self.run.stand = None;
+        self.run.with_host.clear();
+        self.run.errored.clear();
+        self.gaps.truncate(self.run.gaps_before);
     }
 
     /// What was lost downstream is counted: rejected, or errored each time.
@@ -308,12 +315,12 @@ impl<'h> Judge<'h> {
     fn keep(&mut self, saved: &'h Saved) {
         let known = std::mem::take(&mut self.kept);
         let cluster = |range: &Range| {
-            let mut heard = known.iter().chain(&self.gaps);
-            let heard = heard.find(|said| {
+            let heard = known.iter().chain(&self.gaps).filter(|said| {
                 let ended = said.range.from == range.from && said.range.to.is_none();
                 said.range == *range || ended
             });
-            heard.map_or(self.cluster, |said| said.cluster)
+            let last = heard.map(|said| said.cluster).max();
+            last.unwrap_or(self.cluster)
         };
         let kept = saved.gaps.iter().map(|range| Said {
             range: *range,

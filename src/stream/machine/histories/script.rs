@@ -195,6 +195,8 @@ pub(crate) enum Weather {
     Any,
     /// What happens in the life of servers that forget nothing.
     Calm,
+    /// Processes and clusters that are lost, and little else.
+    Losses,
 }
 
 impl Script {
@@ -218,11 +220,11 @@ impl Script {
         let topics = 1 + dice.below(2);
         let mut actions = Vec::new();
         while !dice.0.is_empty() && actions.len() < MAX_ACTIONS {
-            actions.push(if calm {
-                calm_action(&mut dice)
-            } else {
-                any_action(&mut dice)
-            });
+            match weather {
+                Weather::Any => actions.push(any_action(&mut dice)),
+                Weather::Calm => actions.push(calm_action(&mut dice)),
+                Weather::Losses => losses(&mut dice, &mut actions),
+            }
         }
         Self {
             start,
@@ -309,9 +311,7 @@ fn any_action(dice: &mut Dice<'_>) -> Action {
             kept: dice.below(4),
         },
         2 => match dice.below(8) {
-            0 => Action::Rebuild {
-                back: [u64::MAX, u64::MAX, 1, 0, 4][dice.below(5)],
-            },
+            0 => rebuild(dice),
             1 => Action::AnswerTooEarly,
             2..5 => Action::Restart {
                 server: dice.below(3),
@@ -324,14 +324,7 @@ fn any_action(dice: &mut Dice<'_>) -> Action {
                 kept: dice.below(4),
             },
         },
-        3 => Action::Pass(match dice.below(6) {
-            0 => Duration::from_secs(1),
-            1 => PROOF_TIMEOUT - Duration::from_secs(1),
-            2 => PROOF_TIMEOUT.max(FIRST_LINE_TIMEOUT),
-            3 => LOWER_FOR,
-            4 => UNDECIDED_TIMEOUT,
-            _ => OLDER_LINES_TIMEOUT + Duration::from_secs(1),
-        }),
+        3 => Action::Pass(pause(dice)),
         4 => match dice.below(6) {
             0 => Action::Lists(Lists::Soon),
             1 => Action::Lists(Lists::Late),
@@ -347,6 +340,65 @@ fn any_action(dice: &mut Dice<'_>) -> Action {
             _ => Action::AnswerTables { stale: dice.yes() },
         },
         _ => calm_action(dice),
+    }
+}
+
+/// Some actions that belong together, so that short scripts come far.
+fn losses(dice: &mut Dice<'_>, actions: &mut Vec<Action>) {
+    match dice.below(16) {
+        0..3 => actions.push(append(dice)),
+        3..6 => {
+            actions.push(Action::Connect { greeted: true });
+            actions.push(Action::Read {
+                lines: 1 + dice.below(8),
+                chunk: 1 << 16,
+            });
+        }
+        6 | 7 => {
+            let batches = 1 + dice.below(4);
+            // Notices are taken too.
+            actions.push(Action::Take(batches + 2));
+            actions.extend((0..batches).map(|_| Action::Answer {
+                which: 0,
+                delivery: Delivery::Delivered,
+            }));
+        }
+        8 => actions.push(Action::Take(1 + dice.below(4))),
+        9 => actions.push(Action::Save),
+        10 => actions.push(match dice.below(3) {
+            0 => Action::Stop { away: true },
+            _ => Action::Crash {
+                lands: dice.yes(),
+                away: true,
+            },
+        }),
+        11 => actions.push(Action::Start {
+            topics: dice.below(3),
+            damage: None,
+        }),
+        12 => actions.push(match dice.below(3) {
+            0 => Action::Evict {
+                server: 0,
+                kept: dice.below(3),
+            },
+            _ => rebuild(dice),
+        }),
+        13 => actions.push(Action::Pass(pause(dice))),
+        14 => actions.push(match dice.below(4) {
+            0 => Action::BeginSave,
+            1 => Action::Lists(Lists::Refused),
+            2 => Action::Lists(Lists::Late),
+            _ => Action::Cut,
+        }),
+        _ => actions.extend([
+            answer(dice),
+            Action::Wait,
+            Action::Take(1),
+            Action::AnswerAgain {
+                which: dice.below(8),
+                delivery: Delivery::Delivered,
+            },
+        ]),
     }
 }
 
@@ -368,6 +420,23 @@ fn start(dice: &mut Dice<'_>) -> Action {
             1 => Some(Damage::Flipped(2 * dice.below(256))),
             _ => None,
         },
+    }
+}
+
+fn rebuild(dice: &mut Dice<'_>) -> Action {
+    Action::Rebuild {
+        back: [u64::MAX, u64::MAX, 1, 0, 4][dice.below(5)],
+    }
+}
+
+fn pause(dice: &mut Dice<'_>) -> Duration {
+    match dice.below(6) {
+        0 => Duration::from_secs(1),
+        1 => PROOF_TIMEOUT - Duration::from_secs(1),
+        2 => PROOF_TIMEOUT.max(FIRST_LINE_TIMEOUT),
+        3 => LOWER_FOR,
+        4 => UNDECIDED_TIMEOUT,
+        _ => OLDER_LINES_TIMEOUT + Duration::from_secs(1),
     }
 }
 

@@ -1,3 +1,5 @@
+mod needed;
+
 use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -8,18 +10,27 @@ use super::*;
 const SCRIPT_BYTES: usize = 240;
 
 /// How many scripts a source without a rule may need until it is found out.
-const SEEDS: u64 = 4000;
+const SEEDS: u64 = 400;
 /// In how many of them nothing must be found in a source with all its rules.
-const CLEAN_SEEDS: u64 = 400;
+const CLEAN_SEEDS: u64 = 100;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn whatever_servers_and_hosts_do_the_promises_hold(
         bytes in proptest::collection::vec(any::<u8>(), 0..SCRIPT_BYTES),
     ) {
         let (script, history) = play(&bytes, Weather::Any, None);
+        let holds = history.check();
+        prop_assert!(holds.is_ok(), "{holds:?}\n{script:?}\n{history:?}");
+    }
+
+    #[test]
+    fn whatever_is_lost_the_promises_hold(
+        bytes in proptest::collection::vec(any::<u8>(), 0..SCRIPT_BYTES),
+    ) {
+        let (script, history) = play(&bytes, Weather::Losses, None);
         let holds = history.check();
         prop_assert!(holds.is_ok(), "{holds:?}\n{script:?}\n{history:?}");
     }
@@ -66,13 +77,20 @@ fn found(rule: Option<Rule>, seeds: u64) -> Option<(u64, &'static str)> {
 
 #[test]
 fn a_source_with_one_rule_taken_out_is_found_out() {
-    std::panic::set_hook(Box::new(|_| {}));
     for rule in Rule::ALL {
-        let found = found(Some(rule), SEEDS);
+        // What chance brings about too seldom is written down.
+        let found = match needed::script(rule) {
+            Some(script) => {
+                let history = World::new(&script, None).run(&script);
+                assert_eq!(history.check(), Ok(()), "{rule:?}");
+                let without = World::new(&script, Some(rule)).run(&script);
+                let found = without.check().err();
+                found.map(|violation| (0, violation.invariant.id()))
+            }
+            None => found(Some(rule), SEEDS),
+        };
         println!("{rule:?}: {found:?}");
-        if found.is_none() {
-            println!("NOBODY {rule:?}");
-        }
+        assert!(found.is_some(), "nobody misses {rule:?}");
     }
     assert_eq!(found(None, CLEAN_SEEDS), None);
 }

@@ -465,9 +465,12 @@ impl<'h> Judge<'h> {
 
     /// What was acknowledged comes never again after a stop.
     fn all_is_saved(&mut self) {
-        let Some(stand) = self.run.stand else { return };
+        // Without a place for it nothing is saved at all.
+        let (Some(stand), Some(_)) = (self.run.stand, self.saved) else {
+            return;
+        };
         let saved = self.saved.map(|saved| saved.position);
-        if saved.unwrap_or_default() != stand.acknowledged {
+        if saved != Some(stand.acknowledged) {
             let what = format!("{stand:?}, and {saved:?} is saved");
             self.find(Invariant::StopsInTime, what);
         }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use nomad_events::invariants::{History, Seen, Written};
+use nomad_events::invariants::{History, Range, Seen, Written};
 use nomad_events::options::Options;
 use nomad_events::stream::notice::NoticeKind;
 use nomad_events::testing::nomad::{FakeNomad, Fault, Point, Script, Version};
@@ -91,17 +91,17 @@ impl Host {
                 self.unanswered.push(batch.id);
                 self.history.seen.push(Seen::Emitted {
                     batch: batch.id,
-                    index: batch.index,
+                    at: batch.position(),
                     events: batch.events.iter().map(name).collect(),
                     connection: 0,
                 });
             }
             Item::Notice(notice) => {
                 if let NoticeKind::Gap(gap) = notice.kind {
-                    self.history.seen.push(Seen::Gap {
+                    self.history.seen.push(Seen::Gap(Range {
                         from: gap.from,
                         to: gap.to,
-                    });
+                    }));
                 }
             }
             _ => {}
@@ -175,6 +175,7 @@ async fn play(seed: u64) -> (History, bool) {
             written.push(Written {
                 index: RaftIndex(index),
                 event,
+                topic: 0,
                 wanted: true,
                 cluster: 0,
             });
@@ -238,7 +239,7 @@ async fn whatever_a_server_does_to_its_connections_the_promises_hold() {
         let announced = history
             .seen
             .iter()
-            .any(|seen| matches!(seen, Seen::Gap { from, .. } if from.0 > 0));
+            .any(|seen| matches!(seen, Seen::Gap(gap) if gap.from.0 > 0));
         // A server that forgets nothing gives no reason.
         assert!(forgets || !announced, "seed {}", seeds[&id]);
         gaps += usize::from(announced);

@@ -3,6 +3,8 @@
 pub(crate) mod follower;
 mod namespaces;
 mod refusals;
+mod resume;
+mod saving;
 mod scripts;
 mod servers;
 mod stops;

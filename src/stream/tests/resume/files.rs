@@ -163,3 +163,66 @@ async fn without_a_folder_nothing_is_saved_and_that_is_said() {
     assert_eq!(run.stop().await, 0);
     assert!(fs::read_dir(site.data.path()).unwrap().next().is_none());
 }
+
+/// Set for the process that a test starts, in which files have an end.
+const LIMITED: &str = "NOMAD_EVENTS_TEST_LIMITED";
+
+#[test]
+fn a_full_disk_is_counted_and_saved_to_again_when_there_is_room() {
+    // A limit on the length of files (16 or 32 KiB, as the shell counts) stands for the end of the disk: a write fails half way,
+    // as on a full one. The signal that goes with it is ignored.
+    let child = std::process::Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 32; exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
+        .args([
+            "stream::tests::resume::files::limited",
+            "--exact",
+            "--ignored",
+        ])
+        .env(LIMITED, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout);
+    assert!(
+        child.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+#[ignore = "run by the test before it, in a process of its own"]
+async fn limited() {
+    if std::env::var_os(LIMITED).is_none() {
+        return;
+    }
+    let meters = Meters::default();
+    let _guard = metrics::set_default_local_recorder(&meters);
+    let site = Site::with([job(5, "a")]).await;
+    let mut run = site.start("{}");
+    run.until_event("5:a").await;
+    run.until_saved_at(5).await;
+
+    // Its proofs do not fit.
+    let many = (0..2000).fold(BatchText::new(7), |batch, number| {
+        batch.event(event("Job", &format!("b{number}")))
+    });
+    site.server().append_batch(&many).unwrap();
+    run.until_event("7:b1999").await;
+    run.run_for(Duration::from_secs(60)).await;
+    let failures = meters.counter("nomad_events_save_failures_total full");
+    assert!((2..30).contains(&failures), "{failures}");
+    assert_eq!(at(&site.saved()), (Epoch(0), 5));
+    assert_eq!(meters.gauge("nomad_events_index acknowledged"), 7.0);
+
+    site.server().append_batch(&job(9, "c")).unwrap();
+    run.until_saved_at(9).await;
+    assert_eq!(run.events.len(), 2002);
+    assert_eq!(meters.gauge("nomad_events_index saved"), 9.0);
+    assert_eq!(run.stop().await, 0);
+    let mut names: Vec<_> = fs::read_dir(site.folder().path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["lock", "position.json"]);
+}

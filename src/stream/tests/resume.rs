@@ -21,11 +21,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{Instant, timeout_at};
 
-use crate::checkpoint::{Folder, OpenGap, State, Taken};
+use crate::checkpoint::{Folder, OpenGap, State};
 use crate::event::{BatchId, RaftIndex};
 use crate::nomad::memory::Fakes;
 use crate::options::{Options, Settings};
-use crate::position::{Delivery, Epoch};
+use crate::position::{Delivery, Epoch, Taken};
 use crate::stream::{Acknowledger, EventStream, Item};
 use crate::testing::nomad::{BatchText, EventText, FakeNomad, SeenRequest};
 

@@ -19,7 +19,7 @@ use futures_util::StreamExt;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::checkpoint::{Folder, OpenGap, State};
 use crate::event::{BatchId, RaftIndex};
@@ -219,12 +219,12 @@ impl Run {
         while !condition(self) {
             assert!(
                 Instant::now() < end,
-                "{what} did not come: {:?} {:#?}",
+                "{what} did not come: {:?} {}",
                 self.events,
-                self.notices
+                self.told()
             );
             // Some conditions are about what happens without an item.
-            self.run_for(Duration::from_millis(50)).await;
+            let _ = timeout(Duration::from_millis(50), self.take()).await;
         }
     }
 
@@ -300,8 +300,17 @@ impl Run {
 
     /// Neither a gap nor a reset was announced.
     fn assert_quiet(&self) {
-        assert_eq!(self.gaps(), [], "{:#?}", self.notices);
-        assert!(self.notices("IndexReset").is_empty(), "{:#?}", self.notices);
+        assert_eq!(self.gaps(), [], "{}", self.told());
+        assert!(self.notices("IndexReset").is_empty(), "{}", self.told());
+    }
+
+    /// What was announced, for messages.
+    fn told(&self) -> String {
+        let notices = self.notices.iter();
+        notices
+            .filter(|(_, notice)| notice.get("Status").is_none())
+            .map(|(when, notice)| format!("\n{when:?} {notice}"))
+            .collect()
     }
 
     /// Stops as a host does. Gives the number of batches without an answer.

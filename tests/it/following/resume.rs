@@ -6,11 +6,11 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use nomad_events::checkpoint::{Folder, State};
+use nomad_events::position::Taken;
 use nomad_events::testing::nomad::{
     BatchText, EventText, FakeNomad, Fault, Point, Script, Version,
 };
 use nomad_events::testing::recording::Recording;
-use nomad_events::position::Taken;
 use nomad_events::{Delivery, Event, RaftIndex};
 use serde_json::Value;
 use tempfile::TempDir;

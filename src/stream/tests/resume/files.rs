@@ -14,7 +14,7 @@ async fn a_standby_reads_nothing_says_nothing_and_takes_over_where_the_owner_was
     owner.until_saved_at(7).await;
     let mut standby = site.start("{}");
     standby.run_for(Duration::from_secs(300)).await;
-    assert_eq!(standby.notices.len(), 0, "{:#?}", standby.notices);
+    assert_eq!(standby.notices.len(), 0, "{}", standby.told());
     assert_eq!(site.server().open_streams(), 1);
     assert_eq!(asked_for(site.server()), ["0"]);
     assert_eq!(meters.gauge("nomad_events_standby"), 1.0);

@@ -127,3 +127,39 @@ async fn an_answer_makes_a_proof_of_a_mark() {
         run.assert_quiet();
     }
 }
+
+/// What a user waits for may be far ahead, also for the second run that waits for it.
+#[tokio::test(start_paused = true)]
+async fn an_index_that_is_still_to_come_is_waited_for_over_restarts() {
+    let options = r#"{"start_at": 1000}"#;
+    let site = Site::with([job(5, "a"), job(7, "b")]).await;
+    for _ in 0..2 {
+        let mut run = site.start(options);
+        run.run_for(Duration::from_secs(300)).await;
+        assert_eq!(run.events, [""; 0]);
+        run.assert_quiet();
+        assert_eq!(run.stop().await, 0);
+        assert_eq!(at(&site.saved()), (Epoch(0), 1000));
+    }
+}
+
+/// The cluster of a mark of which nothing was taken can be rebuilt, too.
+#[tokio::test(start_paused = true)]
+async fn a_mark_in_a_cluster_that_was_rebuilt_is_left() {
+    for options in ["{}", LATEST] {
+        let site = Site::with([job(890, "a"), job(900, "b")]).await;
+        let mut run = site.start(options);
+        run.hold();
+        run.until_saved("a mark", |_| true).await;
+        run.crash().await;
+        let line = job(3, "x").to_bytes().unwrap();
+        site.server().replace_history([line]).unwrap();
+        let mut run = site.start(options);
+        run.until_notice("IndexReset").await;
+        run.until_event("3:x").await;
+        run.run_for(Duration::from_secs(60)).await;
+        assert_eq!(run.events, ["3:x"]);
+        assert_eq!(run.stop().await, 0);
+        assert_eq!(at(&site.saved()), (Epoch(1), 3));
+    }
+}

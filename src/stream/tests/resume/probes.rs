@@ -40,42 +40,102 @@ async fn a_quiet_cluster_that_has_forgotten_the_position_is_continuous() {
     assert_eq!(at(&site.saved()), (Epoch(0), 20));
 }
 
+/// As long as nothing is taken the position says all: the next run comes to the same suspicion by itself.
 #[tokio::test(start_paused = true)]
-async fn a_suspicion_is_saved_at_once_and_goes_when_nothing_is_found() {
+async fn a_suspicion_survives_a_crash_and_is_decided_by_the_next_run() {
     let site = forgotten().await;
     site.server()
         .disturb_lists(ListFault::Error(500, "rpc error".to_owned()));
     let mut run = site.start("{}");
-    run.until_saved("a suspicion", |state| !state.gaps.is_empty())
-        .await;
-    assert_eq!(open_gaps(&site.saved()), [(7, None, "unproven")]);
+    run.run_for(Duration::from_secs(60)).await;
     run.assert_quiet();
-    site.server().mend_lists();
-    run.until_saved("no suspicion", |state| state.gaps.is_empty())
-        .await;
-    run.assert_quiet();
-}
-
-/// A suspicion that a crash leaves is looked into again, or told.
-#[tokio::test(start_paused = true)]
-async fn a_suspicion_survives_a_crash_until_it_is_decided() {
-    let site = forgotten().await;
-    site.server()
-        .disturb_lists(ListFault::Error(500, "rpc error".to_owned()));
-    let mut run = site.start("{}");
-    run.until_saved("a suspicion", |state| !state.gaps.is_empty())
-        .await;
     run.crash().await;
+    assert_eq!(at(&site.saved()), (Epoch(0), 7));
     site.server().mend_lists();
     site.server().append_batch(&job(8, "lost")).unwrap();
     site.server().evict_all();
     let mut run = site.start("{}");
     run.until_notice("Gap").await;
-    assert!(
-        run.gaps().iter().all(|(from, ..)| *from == 7),
-        "{:?}",
-        run.gaps()
-    );
+    assert_eq!(run.gaps(), [(7, None, "evicted")]);
+}
+
+/// What comes of the index would prove it the next time: so the suspicion is in the file before the position has it.
+#[tokio::test(start_paused = true)]
+async fn lines_of_the_position_that_are_not_known_are_taken_with_the_suspicion() {
+    let site = Site::with([job(5, "a"), job(7, "b"), job(7, "c")]).await;
+    let mut run = site.start("{}");
+    run.hold();
+    run.until_event("7:c").await;
+    run.answer_oldest(Delivery::Delivered);
+    run.answer_oldest(Delivery::Delivered);
+    run.until_saved_at(7).await;
+    run.crash().await;
+    site.server().evict_lines(2);
+    let mut run = site.start("{}");
+    run.until_event("7:c").await;
+    run.until_saved("both proofs", |state| proofs(state) == Some(2))
+        .await;
+    assert_eq!(open_gaps(&site.saved()), [(7, None, "unproven")]);
+    run.assert_quiet();
+    run.crash().await;
+
+    // By now it proves that nothing is missing behind it; what was in doubt stays open.
+    site.server().append_batch(&job(9, "d")).unwrap();
+    let mut run = site.start("{}");
+    run.until_event("9:d").await;
+    run.run_for(Duration::from_secs(600)).await;
+    assert_eq!(run.events, ["9:d"]);
+    let gaps = run.gaps();
+    assert_eq!(gaps.len(), 1, "{gaps:?}");
+    assert_eq!((gaps[0].0, gaps[0].2), (7, "unproven"));
+}
+
+/// A line that is known comes behind one that is not: nothing is missing after all.
+#[tokio::test(start_paused = true)]
+async fn a_suspicion_that_a_later_line_of_the_index_takes_back_leaves_nothing() {
+    let mut site = Site::with([job(5, "a"), job(7, "b")]).await;
+    site.taken_up_to("{}", "7:b").await;
+    // Another server has a line of the index that came to it first.
+    site.add([job(7, "new"), job(7, "b"), job(9, "c")]).await;
+    let mut run = site.start_at(1, "{}");
+    run.until_event("9:c").await;
+    run.run_for(Duration::from_secs(60)).await;
+    assert_eq!(run.events, ["7:new", "9:c"]);
+    run.assert_quiet();
+    assert_eq!(run.stop().await, 0);
+    assert!(site.saved().gaps.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_without_an_end_is_one_gap_over_restarts_and_reconnects() {
+    for causes in ["evicted", "unproven"] {
+        let site = forgotten().await;
+        site.server().append_batch(&job(9, "lost")).unwrap();
+        site.server().evict_all();
+        if causes == "unproven" {
+            site.server()
+                .disturb_lists(ListFault::Error(500, "rpc error".to_owned()));
+        }
+        for _ in 0..3 {
+            let mut run = site.start("{}");
+            run.until_notice("Gap").await;
+            for _ in 0..2 {
+                run.run_for(Duration::from_secs(400)).await;
+                site.server().restart().await.unwrap();
+            }
+            run.run_for(Duration::from_secs(400)).await;
+            assert_eq!(run.gaps(), [(7, None, causes)], "{}", run.told());
+            assert_eq!(run.stop().await, 0);
+            assert_eq!(open_gaps(&site.saved()), [(7, None, causes)]);
+        }
+        site.server().append_batch(&job(12, "c")).unwrap();
+        let mut run = site.start("{}");
+        run.until_event("12:c").await;
+        run.run_for(Duration::from_secs(400)).await;
+        assert_eq!(run.gaps().len(), 1, "{}", run.told());
+        assert_eq!(run.stop().await, 0);
+        assert_eq!(open_gaps(&site.saved()), [(7, Some(12), causes)]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -293,19 +353,21 @@ async fn tables_that_can_be_read_at_last_decide() {
     }
 }
 
-/// What goes on flowing does not wait for an answer, and passes the gap.
+/// What goes on flowing does not wait for an answer, and is one itself.
 #[tokio::test(start_paused = true)]
-async fn events_flow_while_the_tables_cannot_be_asked() {
-    let site = forgotten().await;
-    site.server().disturb_lists(ListFault::Hang);
-    site.server().append_batch(&job(12, "c")).unwrap();
-    let mut run = site.start("{}");
-    run.until_event("12:c").await;
-    run.until_saved_at(12).await;
-    // The suspicion was saved before the position passed it.
-    assert_eq!(open_gaps(&site.saved()), [(7, Some(12), "unproven")]);
-    run.crash().await;
-    let mut run = site.start("{}");
-    run.until_notice("Gap").await;
-    assert_eq!(run.gaps()[0].0, 7);
+async fn a_first_line_above_needs_no_table() {
+    for quiet in [0, 60] {
+        let site = forgotten().await;
+        site.server().disturb_lists(ListFault::Hang);
+        let mut run = site.start("{}");
+        run.run_for(Duration::from_secs(quiet)).await;
+        site.server().append_batch(&job(12, "c")).unwrap();
+        run.until_event("12:c").await;
+        run.until_notice("Gap").await;
+        run.until_saved_at(12).await;
+        assert_eq!(run.gaps(), [(7, Some(12), "evicted")]);
+        assert_eq!(open_gaps(&site.saved()), [(7, Some(12), "evicted")]);
+        run.run_for(Duration::from_secs(600)).await;
+        assert_eq!(run.gaps().len(), 1);
+    }
 }

@@ -185,6 +185,29 @@ async fn batches_of_the_epoch_before_are_answered_before_the_position_passes_on(
     assert_eq!(run.events, ["890:a", "900:b", "3:x"]);
 }
 
+/// Those that nobody has taken yet are handed out first, and one that a sink fails with comes again.
+#[tokio::test(start_paused = true)]
+async fn batches_of_the_epoch_before_that_wait_come_before_those_of_the_new_one() {
+    let site = Site::with([job(890, "a"), job(900, "b")]).await;
+    let mut run = site.start("{}");
+    run.hold();
+    run.until_event("890:a").await;
+    // The host is busy meanwhile.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    site.server().replace_history(bytes([job(3, "x")])).unwrap();
+    tokio::time::sleep(Duration::from_secs(180)).await;
+    run.until_event("3:x").await;
+    assert_eq!(run.events, ["890:a", "900:b", "3:x"]);
+    run.answer_oldest(Delivery::Errored);
+    run.answer_oldest(Delivery::Delivered);
+    run.answer_oldest(Delivery::Delivered);
+    run.run_for(Duration::from_secs(60)).await;
+    assert_eq!(run.events, ["890:a", "900:b", "3:x", "890:a"]);
+    run.answer_oldest(Delivery::Delivered);
+    run.until_saved("the new epoch", |state| at(state) == (Epoch(1), 3))
+        .await;
+}
+
 /// A crash before anything of the new cluster is answered: the reset is found again, or was saved; nothing is missing.
 #[tokio::test(start_paused = true)]
 async fn a_crash_after_a_reset_loses_nothing_of_the_new_cluster() {

@@ -62,6 +62,67 @@ async fn a_position_of_a_topic_that_was_removed_is_no_reset() {
     assert_eq!(at(&site.saved()), (Epoch(0), 9));
 }
 
+/// The position is still that of the evaluation, and the subscription that is saved has none any more.
+#[tokio::test(start_paused = true)]
+async fn a_position_of_a_topic_that_was_removed_is_no_reset_at_later_starts_either() {
+    let site = Site::with([job(5, "a"), evaluation(7, "b")]).await;
+    site.taken_up_to(BOTH, "7:b").await;
+    for _ in 0..3 {
+        let mut run = site.start(JOBS);
+        run.run_for(Duration::from_secs(120)).await;
+        run.assert_quiet();
+        assert_eq!(run.events, [""; 0]);
+        assert_eq!(run.stop().await, 0);
+    }
+    assert_eq!(site.saved().position.epoch, Epoch(0));
+}
+
+/// It is not known yet whether it is the same cluster, so the region of the position is not the new one yet.
+#[tokio::test(start_paused = true)]
+async fn another_region_is_still_another_after_a_crash_before_its_first_line() {
+    let mut site = Site::with([job(5, "a"), job(7, "b")]).await;
+    site.taken_up_to("{}", "7:b").await;
+    let eu = r#"{"region": "eu"}"#;
+    site.add_of_region("eu", []).await;
+    site.servers[1].stop().await;
+    let mut run = site.start_at(1, eu);
+    run.run_for(Duration::from_secs(60)).await;
+    run.crash().await;
+    assert_eq!(site.saved().subscription.region, None);
+    site.servers[1].start_again().await.unwrap();
+    site.servers[1].append_batch(&job(20, "y")).unwrap();
+    let mut run = site.start_at(1, eu);
+    run.until_notice("IndexReset").await;
+    run.until_event("20:y").await;
+    assert_eq!(run.stop().await, 0);
+    assert_eq!(at(&site.saved()), (Epoch(1), 20));
+    assert_eq!(site.saved().subscription.region.as_deref(), Some("eu"));
+    // And then it is followed as any other.
+    site.servers[1].append_batch(&job(21, "z")).unwrap();
+    let mut run = site.start_at(1, eu);
+    run.until_event("21:z").await;
+    run.run_for(Duration::from_secs(60)).await;
+    assert_eq!(run.events, ["21:z"]);
+    assert!(run.notices("IndexReset").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_a_crash_follows_at_once_is_not_forgotten() {
+    let site = Site::with([job(5, "a"), job(7, "b")]).await;
+    site.taken_up_to(JOBS, "7:b").await;
+    site.server().stop().await;
+    let mut run = site.start(BOTH);
+    run.run_for(Duration::from_secs(2)).await;
+    run.crash().await;
+    assert_eq!(
+        open_gaps(&site.saved()),
+        [(0, Some(7), "subscription_changed")]
+    );
+    let mut run = site.start(BOTH);
+    run.until_notice("Gap").await;
+    assert_eq!(run.gaps(), [(0, Some(7), "subscription_changed")]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_topic_that_was_removed_takes_no_event_of_the_others_with_it() {
     let site = Site::with([job(5, "a"), evaluation(7, "b"), job(7, "c")]).await;
@@ -135,11 +196,12 @@ async fn another_region_is_a_reset_and_is_followed_from_its_earliest() {
         events.ends_with(&["3:x".to_owned(), "20:y".to_owned()]),
         "{events:?}"
     );
-    assert_eq!(run.notices("IndexReset").len(), 1, "{:#?}", run.notices);
-    assert_eq!(run.gaps(), [(0, Some(20), "index_reset")]);
+    assert_eq!(run.notices("IndexReset").len(), 1, "{}", run.told());
+    // Everything from the earliest line on has come.
+    assert_eq!(run.gaps(), [(0, Some(3), "index_reset")]);
     assert_eq!(run.stop().await, 0);
     assert_eq!(at(&site.saved()), (Epoch(1), 20));
-    assert_eq!(open_gaps(&site.saved()), [(0, Some(20), "index_reset")]);
+    assert_eq!(open_gaps(&site.saved()), [(0, Some(3), "index_reset")]);
 }
 
 #[tokio::test(start_paused = true)]

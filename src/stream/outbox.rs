@@ -19,6 +19,7 @@ use crate::checkpoint::{
 };
 use crate::event::{BatchId, Event, RaftIndex};
 use crate::invariants::{Invariant, Watch, memory_bounded};
+use crate::options::TopicFilter;
 use crate::position::proof::ProofKey;
 use crate::position::{Delivery, Epoch, Ledger, Outcome, Position, Positions, Resolved, Taken};
 use crate::telemetry::{CountBytes, Telemetry};
@@ -55,8 +56,12 @@ struct Inner {
     watch: Watch,
     /// What is saved beside the position.
     gaps: OpenGaps,
+    /// Where the one of them begins that is not announced.
+    suspected: Option<RaftIndex>,
     namespaces: KnownNamespaces,
     subscription: Option<Subscription>,
+    /// What was subscribed to up to this position, which may be of something that is not any more.
+    topics_of: Option<(Position, Arc<[TopicFilter]>)>,
     saving: Option<Saving>,
     /// Where it begins is known: before that there is nothing to save.
     begun: bool,
@@ -289,6 +294,7 @@ impl Outbox {
         let given_up = state.gaps.len();
         state.gaps = OpenGaps::default();
         state.gaps.add(gap);
+        state.suspected = None;
         state.namespaces = KnownNamespaces::Unknown;
         state.subscription = None;
         state.ledger.begin_epoch();
@@ -298,9 +304,23 @@ impl Outbox {
         (epoch, given_up)
     }
 
-    /// Keeps a gap until it is filled.
-    pub(super) fn open_gap(&self, gap: OpenGap) {
+    /// Keeps a gap until it is filled. Says whether it is news: nothing that is kept already, and was announced, has all of it.
+    pub(super) fn open_gap(&self, gap: OpenGap) -> bool {
         let mut state = self.lock();
+        let suspected = state.suspected.take_if(|from| *from == gap.from);
+        let news = suspected.is_some() || !state.gaps.cover(&gap);
+        state.gaps.add(gap);
+        self.gauge(&mut state);
+        state.changed();
+        news
+    }
+
+    /// Keeps a gap that is not announced, until it is or [is none](Self::close_doubt).
+    pub(super) fn suspect(&self, gap: OpenGap) {
+        let mut state = self.lock();
+        if !state.gaps.cover(&gap) {
+            state.suspected = Some(gap.from);
+        }
         state.gaps.add(gap);
         self.gauge(&mut state);
         state.changed();
@@ -310,6 +330,7 @@ impl Outbox {
     pub(super) fn close_doubt(&self, from: RaftIndex) {
         let mut state = self.lock();
         state.subscription = None;
+        state.suspected = None;
         state.gaps.retain(|gap| {
             gap.from != from || gap.cause != GapCause::Unproven || gap.namespace.is_some()
         });
@@ -333,6 +354,12 @@ impl Outbox {
         }
     }
 
+    /// Saves these topics for as long as the position is this one: what was taken there may be of one that is not subscribed to any
+    /// more.
+    pub(super) fn keep_topics(&self, position: Position, topics: Arc<[TopicFilter]>) {
+        self.lock().topics_of = Some((position, topics));
+    }
+
     /// Keeps, from now on, what is needed to save the position.
     pub(super) fn keep_proofs(&self, key: ProofKey) {
         self.lock().ledger.keep_proofs(key);
@@ -341,7 +368,7 @@ impl Outbox {
     /// What is to be saved at this moment. Proofs are computed without the lock. `subscription` is what is saved, unless another one
     /// was noted.
     pub(super) fn snapshot(&self, key: ProofKey, subscription: &Subscription) -> State {
-        let (answered, gaps, namespaces, noted) = {
+        let (answered, gaps, namespaces, noted, topics_of) = {
             let state = self.lock();
             let noted = state.subscription.clone();
             let gaps = state.gaps.clone();
@@ -350,9 +377,13 @@ impl Outbox {
                 gaps,
                 state.namespaces.clone(),
                 noted,
+                state.topics_of.clone(),
             )
         };
-        let subscription = noted.unwrap_or_else(|| subscription.clone());
+        let mut subscription = noted.unwrap_or_else(|| subscription.clone());
+        if let Some((_, topics)) = topics_of.filter(|(at, _)| *at == answered.position) {
+            subscription.topics = topics.to_vec();
+        }
         State {
             position: answered.position,
             newest: answered.newest,

@@ -126,7 +126,9 @@ async fn a_folder_that_is_replaced_is_written_to_no_more() {
     fs::remove_dir_all(site.folder().path()).unwrap();
     let mut second = site.start("{}");
     second.until_event("5:a").await;
-    second.until_saved_at(5).await;
+    second
+        .until_saved("a proof", |state| proofs(state) == Some(1))
+        .await;
     let of_second = fs::read(site.folder().file()).unwrap();
 
     second.hold();

@@ -157,15 +157,15 @@ impl OpenGaps {
                 (Some(known), Some(to)) => to <= known,
                 (Some(_), None) => false,
             };
-            causes.contains(&known.cause)
+            let same = (known.from, known.to, known.cause, &known.namespace)
+                == (gap.from, gap.to, gap.cause, &gap.namespace);
+            let within = causes.contains(&known.cause)
                 && causes.contains(&gap.cause)
                 && known.namespace.is_none()
                 && known.from <= gap.from
-                && ends_later
-                && gap
-                    .topics_left
-                    .iter()
-                    .all(|topic| known.topics_left.contains(topic))
+                && ends_later;
+            let mut topics = gap.topics_left.iter();
+            (same || within) && topics.all(|topic| known.topics_left.contains(topic))
         };
         self.0.iter().any(all_of_it)
     }
@@ -346,7 +346,12 @@ mod tests {
         let evicted = |from, to| gap(from, to, GapCause::Evicted);
         let mut open = OpenGaps::default();
         open.add(gap(5, Some(9), GapCause::Unproven));
-        for within in [evicted(5, Some(9)), evicted(7, Some(8))] {
+        open.add(gap(30, Some(30), GapCause::LineDiscarded));
+        for within in [
+            evicted(5, Some(9)),
+            evicted(7, Some(8)),
+            gap(30, Some(30), GapCause::LineDiscarded),
+        ] {
             assert!(open.cover(&within), "{within:?}");
         }
         let mut other_topic = evicted(5, Some(9));

@@ -25,6 +25,7 @@ use crate::checkpoint::{Folder, OpenGap, State};
 use crate::event::{BatchId, RaftIndex};
 use crate::nomad::memory::Fakes;
 use crate::options::{Options, Settings};
+use crate::payload::time::EventTime;
 use crate::position::{Delivery, Epoch, Taken};
 use crate::stream::{Acknowledger, EventStream, Item};
 use crate::testing::nomad::{BatchText, EventText, FakeNomad, SeenRequest};
@@ -134,6 +135,7 @@ impl Site {
             stream,
             folder: self.folder(),
             events: Vec::new(),
+            places: Vec::new(),
             notices: Vec::new(),
             held: None,
             answer: Delivery::Delivered,
@@ -178,6 +180,8 @@ struct Run {
     folder: Folder,
     /// `index:status` of each event, in the order in which they came.
     events: Vec<String>,
+    /// The epoch of each, and when it happened by what was said.
+    places: Vec<(Epoch, EventTime)>,
     /// Each notice as its JSON, with the moment since the start of the run.
     notices: Vec<(Duration, Value)>,
     /// Batches that are not answered yet, while answers are held back.
@@ -194,6 +198,7 @@ impl Run {
                     let payload: Value = serde_json::from_slice(&event.payload).unwrap();
                     let status = payload[&*event.topic]["Status"].as_str().unwrap();
                     self.events.push(format!("{}:{status}", event.index));
+                    self.places.push((batch.epoch, event.time));
                 }
                 match &mut self.held {
                     Some(held) => held.push(batch.id),

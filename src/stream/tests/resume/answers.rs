@@ -136,3 +136,31 @@ async fn what_was_read_and_not_handed_out_comes_after_the_restart() {
     assert_eq!(run.events, expected);
     run.assert_quiet();
 }
+
+/// NE-6: an event without a time of its own has that of the events before it, which the next run has not read.
+#[tokio::test(start_paused = true)]
+async fn what_comes_again_has_the_same_time() {
+    let hour_ago = jiff::Timestamp::now().as_nanosecond() - 3_600_000_000_000;
+    let dated =
+        BatchText::new(5).event(EventText::new("Evaluation", "JobRegistered", "e").payload(
+            format!(r#"{{"Evaluation":{{"Status":"a","ModifyTime":{hour_ago}}}}}"#),
+        ));
+    let site = Site::with([dated, job(7, "b"), job(9, "c")]).await;
+    let mut run = site.start("{}");
+    run.hold();
+    run.until_event("9:c").await;
+    run.answer_oldest(Delivery::Delivered);
+    run.until_saved_at(5).await;
+    run.until_saved("a proof", |state| proofs(state) == Some(1))
+        .await;
+    assert_eq!(site.saved().newest.map(i128::from), Some(hour_ago));
+    let first: Vec<EventTime> = run.places[1..].iter().map(|(_, time)| *time).collect();
+    assert!(first.iter().all(|time| i128::from(time.nanos) == hour_ago));
+    run.crash().await;
+
+    let mut run = site.start("{}");
+    run.until_event("9:c").await;
+    assert_eq!(run.events, ["7:b", "9:c"]);
+    let again: Vec<EventTime> = run.places.iter().map(|(_, time)| *time).collect();
+    assert_eq!(again, first);
+}

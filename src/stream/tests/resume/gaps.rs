@@ -36,6 +36,39 @@ async fn a_line_that_was_not_taken_is_remembered() {
     assert_eq!(run.gaps(), [(7, Some(7), "line_discarded")]);
 }
 
+/// Each run that is resumed before it discards it anew.
+#[tokio::test(start_paused = true)]
+async fn a_line_that_is_discarded_again_is_the_same_gap() {
+    let long = BatchText::new(7).event(event("Job", "b")).padded_to(10_000);
+    let site = Site::with([job(5, "a"), long]).await;
+    let options = r#"{"max_line_bytes": 5000}"#;
+    for _ in 0..2 {
+        let mut run = site.start(options);
+        run.until_notice("LineDiscarded").await;
+        run.run_for(Duration::from_secs(60)).await;
+        assert_eq!(run.gaps(), [(7, Some(7), "line_discarded")]);
+        assert_eq!(run.stop().await, 0);
+        assert_eq!(at(&site.saved()), (Epoch(0), 5));
+        assert_eq!(open_gaps(&site.saved()), [(7, Some(7), "line_discarded")]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn open_gaps_are_measured() {
+    let meters = Meters::default();
+    let _guard = metrics::set_default_local_recorder(&meters);
+    let site = Site::with([job(5, "a")]).await;
+    site.taken_up_to("{}", "5:a").await;
+    assert_eq!(meters.gauge("nomad_events_open_gaps"), 0.0);
+    site.server().append_batch(&job(9, "b")).unwrap();
+    site.server().evict_to(9);
+    let mut run = site.start("{}");
+    run.until_notice("Gap").await;
+    run.until_event("9:b").await;
+    assert_eq!(meters.gauge("nomad_events_open_gaps"), 1.0);
+    assert_eq!(meters.gauge("nomad_events_epoch"), 0.0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_namespace_that_was_made_while_nobody_was_there_is_covered_and_no_gap() {
     let site = Site::with([job(5, "a"), job(7, "b")]).await;

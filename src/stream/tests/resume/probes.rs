@@ -371,3 +371,15 @@ async fn a_first_line_above_needs_no_table() {
         assert_eq!(run.gaps().len(), 1);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_for_tables_that_hang() {
+    let site = forgotten().await;
+    site.server().disturb_lists(ListFault::Hang);
+    let mut run = site.start("{}");
+    run.run_for(Duration::from_secs(60)).await;
+    let asked = Instant::now();
+    assert_eq!(run.stop().await, 0);
+    assert!(asked.elapsed() < Duration::from_secs(1));
+    assert_eq!(at(&site.saved()), (Epoch(0), 7));
+}

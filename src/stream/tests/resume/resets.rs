@@ -1,7 +1,7 @@
 //! A cluster whose indexes begin anew, lower, equal or higher than before, and snapshots restored in place.
 
 use super::*;
-use crate::testing::nomad::Fault;
+use crate::testing::nomad::{Fault, ListFault};
 
 fn bytes(lines: impl IntoIterator<Item = BatchText>) -> Vec<bytes::Bytes> {
     lines
@@ -29,6 +29,7 @@ async fn a_rebuilt_cluster_with_lower_indexes_is_told_and_followed_from_its_earl
     run.until_event("5:z").await;
     run.run_for(Duration::from_secs(300)).await;
     assert_eq!(run.events, ["3:x", "4:y", "5:z"]);
+    assert!(run.places.iter().all(|(epoch, _)| *epoch == Epoch(1)));
     assert_eq!(run.notices("IndexReset").len(), 1);
     assert_eq!(run.gaps().len(), 1, "{:?}", run.gaps());
     assert_eq!(run.stop().await, 0);
@@ -246,5 +247,48 @@ async fn a_reset_is_told_once_however_often_the_connection_breaks() {
     run.until_event("3:x").await;
     run.run_for(Duration::from_secs(300)).await;
     assert_eq!(run.events, ["3:x"]);
+    assert_eq!(run.notices("IndexReset").len(), 1);
+}
+
+/// What was not answered is gone with its cluster: the reset says from where on.
+#[tokio::test(start_paused = true)]
+async fn a_crash_with_open_answers_of_the_epoch_before_is_told_from_the_last_answer_on() {
+    let site = Site::with([job(890, "a"), job(900, "b")]).await;
+    let mut run = site.start("{}");
+    run.hold();
+    run.until_event("900:b").await;
+    run.answer_oldest(Delivery::Delivered);
+    run.until_saved_at(890).await;
+    site.server().replace_history(bytes([job(3, "x")])).unwrap();
+    run.until_event("3:x").await;
+    run.run_for(Duration::from_secs(5)).await;
+    run.crash().await;
+    assert_eq!(at(&site.saved()), (Epoch(0), 890));
+    let mut run = site.start("{}");
+    run.until_event("3:x").await;
+    run.run_for(Duration::from_secs(60)).await;
+    assert_eq!(run.events, ["3:x"]);
+    let resets = run.notices("IndexReset");
+    assert_eq!(resets.len(), 1);
+    assert_eq!(resets[0]["from"], 890);
+    assert_eq!(run.stop().await, 0);
+    assert_eq!(at(&site.saved()), (Epoch(1), 3));
+}
+
+/// Tables that could not be read for long are looked at again: otherwise all lines of the new cluster would be taken for old ones.
+#[tokio::test(start_paused = true)]
+async fn a_rebuilt_cluster_is_found_out_also_when_its_tables_can_be_read_late() {
+    let site = Site::with([job(900, "b")]).await;
+    site.taken_up_to("{}", "900:b").await;
+    site.server().replace_history(bytes([job(3, "x")])).unwrap();
+    site.server()
+        .disturb_lists(ListFault::Error(500, "No cluster leader".to_owned()));
+    let mut run = site.start("{}");
+    run.run_for(Duration::from_secs(400)).await;
+    assert_eq!(run.gaps(), [(900, None, "unproven")]);
+    site.server().mend_lists();
+    site.server().append_batch(&job(4, "y")).unwrap();
+    run.until_event("4:y").await;
+    assert_eq!(run.events, ["3:x", "4:y"]);
     assert_eq!(run.notices("IndexReset").len(), 1);
 }

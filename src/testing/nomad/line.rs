@@ -232,7 +232,6 @@ pub(super) struct Line {
 #[derive(Clone, Debug)]
 pub(super) struct LineEvent {
     pub(super) topic: String,
-    pub(super) event_type: String,
     pub(super) key: String,
     pub(super) namespace: String,
     pub(super) filter_keys: Vec<String>,
@@ -258,8 +257,6 @@ impl Line {
         struct Envelope<'a> {
             #[serde(borrow)]
             topic: Cow<'a, str>,
-            #[serde(borrow, default)]
-            r#type: Cow<'a, str>,
             #[serde(borrow)]
             key: Cow<'a, str>,
             #[serde(borrow)]
@@ -271,7 +268,6 @@ impl Line {
             let envelope: Envelope<'_> = serde_json::from_str(raw.get())?;
             Ok(LineEvent {
                 topic: envelope.topic.into_owned(),
-                event_type: envelope.r#type.into_owned(),
                 key: envelope.key.into_owned(),
                 namespace: envelope.namespace.into_owned(),
                 filter_keys: envelope.filter_keys.unwrap_or_default(),

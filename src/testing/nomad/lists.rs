@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::line::{Line, LineEvent};
+use super::line::Line;
 use super::request::SeenRequest;
 use super::version::Answer;
 use super::{DEFAULT_NAMESPACE, Leader};
@@ -90,7 +90,7 @@ impl Tables {
     fn note(&mut self, line: &Line) {
         for event in line.events.iter().flatten() {
             for (list, topics) in LISTS {
-                if topics.contains(&table(event)) {
+                if topics.contains(&event.topic.as_str()) {
                     let newest = self.moved.entry(list).or_default();
                     *newest = line.index.max(*newest);
                 }
@@ -120,15 +120,6 @@ impl Tables {
             })
             .collect();
         format!("[{}]", rows.join(","))
-    }
-}
-
-/// The topic whose table an event has written.
-fn table(event: &LineEvent) -> &str {
-    match (event.topic.as_str(), event.event_type.as_str()) {
-        // A client's update of its allocations notes its index in the node, and leaves the index of the nodes' table.
-        ("Node", "AllocationUpdated") => "Allocation",
-        (topic, _) => topic,
     }
 }
 

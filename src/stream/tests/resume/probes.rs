@@ -157,9 +157,9 @@ async fn writes_of_other_topics_that_push_the_position_out_are_no_gap() {
     run.assert_quiet();
 }
 
-/// A client's update comes as an event of its node too, and does not move the table of nodes.
+/// A client's update of its allocations is an event of its node, too.
 #[tokio::test(start_paused = true)]
-async fn a_position_of_a_client_update_is_found_in_the_table_of_allocations() {
+async fn a_position_of_a_client_update_is_found_in_the_table_of_nodes() {
     let nodes = r#"{"topics": ["Node"]}"#;
     let update = BatchText::new(7).event(
         EventText::new("Node", "AllocationUpdated", "n1")
@@ -173,6 +173,20 @@ async fn a_position_of_a_client_update_is_found_in_the_table_of_allocations() {
     run.run_for(Duration::from_secs(600)).await;
     assert_eq!(run.events, [""; 0]);
     run.assert_quiet();
+}
+
+/// The list of jobs tells the index of their summaries, too, which count allocations: what it shows may be no job's.
+#[tokio::test(start_paused = true)]
+async fn an_update_of_allocations_that_pushes_a_job_out_is_a_gap() {
+    let jobs = r#"{"topics": ["Job"]}"#;
+    let site = Site::with([job(5, "a"), job(7, "b")]).await;
+    site.taken_up_to(jobs, "7:b").await;
+    let update = BatchText::new(9).event(event("Allocation", "other"));
+    site.server().append_batch(&update).unwrap();
+    site.server().evict_to(9);
+    let mut run = site.start(jobs);
+    run.until_notice("Gap").await;
+    assert_eq!(run.gaps(), [(7, None, "evicted")]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -75,7 +75,7 @@ async fn lists_are_empty_and_tell_the_newest_index_of_their_topic() {
 }
 
 #[tokio::test]
-async fn a_clients_update_writes_the_table_of_allocations_and_the_summaries_of_jobs() {
+async fn a_clients_update_writes_its_node_and_the_summary_of_its_job() {
     let update = BatchText::new(9)
         .event(EventText::new("Allocation", "AllocationUpdated", "a1"))
         .event(EventText::new("Node", "AllocationUpdated", "n1").namespace(""));
@@ -86,7 +86,7 @@ async fn a_clients_update_writes_the_table_of_allocations_and_the_summaries_of_j
     for (path, index) in [
         ("/v1/allocations", 9),
         ("/v1/jobs", 9),
-        ("/v1/nodes", 7),
+        ("/v1/nodes", 9),
         ("/v1/evaluations", 0),
     ] {
         assert_eq!(index_in(&get(&fake, path).await.0), index, "{path}");

@@ -27,7 +27,8 @@ pub(super) const SOURCE_TYPES: &str = "`internal_metrics`, `nomad_events`";
 pub(super) const TRANSFORM_TYPES: &str = "`filter`, `remap`, `route`";
 pub(super) const SINK_TYPES: &str = "`blackhole`, `console`, `http`, `loki`, `prometheus_exporter`";
 /// What stands at the top of a file, for messages.
-const TOP: &str = "`sources`, `transforms`, `sinks`, `tests`, `acknowledgements`, `data_dir` or `api`";
+const TOP: &str =
+    "`sources`, `transforms`, `sinks`, `tests`, `acknowledgements`, `data_dir` or `api`";
 
 /// Reads the documents of files, each with its name, in which variables are put in already.
 pub(super) fn read(

@@ -40,8 +40,7 @@ async fn a_restart_goes_on_where_the_last_run_has_stopped_or_was_killed() {
         nomad.append_batch(&job(index, "web")).unwrap();
     }
     let config = place.changed("", "batch.timeout_secs = 0.1");
-    let mut wanted = 2;
-    for signal in [Signal::TERM, Signal::KILL, Signal::TERM] {
+    for (wanted, signal) in (2..).zip([Signal::TERM, Signal::KILL, Signal::TERM]) {
         let mut run = place.start(&config, &nomad, &loki);
         until_jobs(&loki, wanted).await;
         let newest = jobs_at(&loki).into_iter().max().unwrap();
@@ -53,7 +52,6 @@ async fn a_restart_goes_on_where_the_last_run_has_stopped_or_was_killed() {
         run.ended().await;
         assert_eq!(saved(&place.path().join("data")), Some(newest));
         nomad.append_batch(&job(newest + 1, "web")).unwrap();
-        wanted += 1;
     }
     assert_eq!(jobs_at(&loki), [5, 6, 7, 8]);
     let asked: Vec<_> = nomad

@@ -161,7 +161,15 @@ impl Machine {
             && let Some(doubt) = &mut joining.doubt
         {
             let unknown_lines = self.unknown_lines;
-            let verdict = doubt.answered(now, tables, &self.mark, self.fresh, unknown_lines);
+            let older_lines = joining.older.is_some();
+            let verdict = doubt.answered(
+                now,
+                tables,
+                &self.mark,
+                self.fresh,
+                unknown_lines,
+                older_lines,
+            );
             self.decided(now, verdict, &mut outputs);
         }
         outputs

@@ -387,8 +387,8 @@ async fn nothing_is_acknowledged_before_it_is_answered_whatever_comes_behind() {
     // The second one is dropped here, which is an answer.
     drop(next_of_nomad(&mut events).await);
     let held = status(&mut events, |status| number(status, "emitted") == 6).await;
-    // It begins at 5, of which nothing is answered.
-    assert_eq!(number(&held, "acknowledged"), 5);
+    // It may begin at 5 already, of which nothing is answered.
+    assert!(number(&held, "acknowledged") <= 5);
     assert!(number(&held, "queued_bytes") > 0);
     drop(first);
     status(&mut events, |status| number(status, "acknowledged") == 6).await;

@@ -1,5 +1,5 @@
-//! Random histories of servers that cut, forget, replay, lag, refuse and lose their cluster, and of hosts that answer late, in
-//! any order or not at all: judged by the promises of [`invariants`](crate::invariants).
+//! Random histories of servers that cut, forget, replay, lag, refuse and lose their cluster, of hosts that answer late, in any
+//! order or not at all, and of processes that crash, stop and begin again with what they saved: judged by the promises of [`invariants`](crate::invariants).
 
 mod rule;
 mod script;
@@ -21,7 +21,7 @@ fn play(bytes: &[u8], weather: Weather, without: Option<Rule>) -> (Script, Histo
             script::Action::Append {
                 step: 1,
                 lines: vec![1],
-                matches: true,
+                topic: 0,
             },
             script::Action::Connect { greeted: true },
             script::Action::Read {
@@ -58,10 +58,10 @@ pub(crate) mod fuzzing {
         let Some((first, script)) = data.split_first() else {
             return;
         };
-        let weather = if first.is_multiple_of(2) {
-            Weather::Any
-        } else {
-            Weather::Calm
+        let weather = match first % 3 {
+            0 => Weather::Any,
+            1 => Weather::Calm,
+            _ => Weather::Losses,
         };
         let (script, history) = play_script(script, weather, None);
         let holds = history.check();

@@ -53,10 +53,6 @@ impl Machine {
         let begins = self.fresh && matches!(self.mark, Mark::Nothing | Mark::From(RaftIndex(0)));
         let (relation, new) = self.mark.take(batch, text, self.rules.proof_key);
 
-        if begins && relation == Relation::Above {
-            self.fresh = false;
-            outputs.push(Output::StartMark(index));
-        }
         match (&mut self.state, relation) {
             (_, Relation::Below) => self.below(now),
             (State::Joining(joining), Relation::At { proved: true }) => {
@@ -91,6 +87,11 @@ impl Machine {
             _ => {}
         }
 
+        if begins && relation == Relation::Above {
+            self.fresh = false;
+            // Behind a gap before it: it is saved at once, and with it what is missing.
+            outputs.push(Output::StartMark(index));
+        }
         if total > new.len() {
             outputs.push(Output::Duplicates(total - new.len()));
         }

@@ -303,6 +303,23 @@ fn the_backoff_doubles_up_to_its_limit_and_starts_anew_after_a_healthy_minute() 
 }
 
 #[test]
+fn the_start_mark_is_saved_with_the_gap_before_it() {
+    // The server said yes, and had forgotten everything before a line came.
+    let mut lab = Lab::new(Mark::Nothing);
+    lab.step(Input::Begin);
+    lab.step(Input::Accepted);
+    lab.beat();
+    lab.end();
+    lab.step(Input::Accepted);
+    lab.beat();
+    let said = lab.line(5, &["a"]);
+    let place = |what: &str| said.iter().position(|said| said.starts_with(what));
+    assert!(place("gap").is_some(), "{said:?}");
+    assert!(place("gap") < place("starts with 5"), "{said:?}");
+    assert!(place("starts with 5") < place("emit"), "{said:?}");
+}
+
+#[test]
 fn a_start_index_that_is_gone_is_a_gap() {
     let mut lab = Lab::new(Mark::From(RaftIndex(5)));
     assert_eq!(lab.step(Input::Begin), ["connect 0 at 5 within 0ns"]);

@@ -51,11 +51,31 @@ pub(crate) enum Rule {
     ThreeTimesAtMost,
     /// Each handing out has an identity of its own. Without: late answers for one count for the next.
     FreshIdentity,
+    /// What is saved was answered for. Without: it was read.
+    OnlyAnsweredIsSaved,
+    /// The proofs that are saved are those of the saved index. Without: those of the index that was read last.
+    ProofsOfTheAnswered,
+    /// What is suspected is kept in the state. Without: it is announced, or will be, and forgotten with the process.
+    SuspectedIsKept,
+    /// What comes of the saved index and may be of another cluster is kept as a gap until that is known.
+    DoubtIsKept,
+    /// The saved proofs are read. Without: the next run knows the index only.
+    ProofsAreRead,
+    /// Where the source begins is saved at once. Without: what was acknowledged is, and nothing before.
+    StartMarkIsSaved,
+    /// Gaps that are kept open are announced again at the next start.
+    OpenGapsAreToldAgain,
+    /// A topic that was not subscribed to before is a gap.
+    AddedIsGap,
+    /// That indexes begin anew is announced.
+    ResetIsTold,
+    /// Answers for batches of the epoch before free memory. Without: they move the position of the new one.
+    OldEpochMovesNothing,
 }
 
 impl Rule {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::NewWithoutProof,
         Self::OnlyProofsProve,
         Self::ProvenIsDropped,
@@ -73,6 +93,16 @@ impl Rule {
         Self::OnlyErroredComesAgain,
         Self::ThreeTimesAtMost,
         Self::FreshIdentity,
+        Self::OnlyAnsweredIsSaved,
+        Self::ProofsOfTheAnswered,
+        Self::SuspectedIsKept,
+        Self::DoubtIsKept,
+        Self::ProofsAreRead,
+        Self::StartMarkIsSaved,
+        Self::OpenGapsAreToldAgain,
+        Self::AddedIsGap,
+        Self::ResetIsTold,
+        Self::OldEpochMovesNothing,
     ];
 }
 
@@ -135,7 +165,10 @@ impl Ruled {
         let silent = matches!(
             (self.without, &input),
             (Some(Rule::FirstLineAboveIsGap), Input::Line(..))
-                | (Some(Rule::NoProofInTimeIsGap), Input::Deadline)
+                | (
+                    Some(Rule::NoProofInTimeIsGap),
+                    Input::Deadline | Input::Tables(_)
+                )
                 | (Some(Rule::UnprovenEndIsGap), Input::Ended(_))
                 | (Some(Rule::DiscardedIsGap), Input::Discarded(_))
         );

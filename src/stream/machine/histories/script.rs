@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
+use super::super::doubt::{LOWER_FOR, UNDECIDED_TIMEOUT};
 use super::super::{FIRST_LINE_TIMEOUT, OLDER_LINES_TIMEOUT, PROOF_TIMEOUT};
-use crate::event::RaftIndex;
 use crate::position::Delivery;
-use crate::stream::mark::Mark;
 
 /// Longer scripts show nothing more.
 const MAX_ACTIONS: usize = 80;
@@ -16,6 +15,8 @@ const MAX_ACTIONS: usize = 80;
 pub(crate) struct Script {
     pub(crate) start: Start,
     pub(crate) servers: usize,
+    /// The first run subscribes to the first so many topics.
+    pub(crate) topics: usize,
     pub(crate) queue_bytes: usize,
     pub(crate) actions: Vec<Action>,
     pub(crate) end: End,
@@ -26,7 +27,8 @@ pub(crate) struct Script {
 pub(crate) enum Start {
     Nothing,
     From(u64),
-    After(u64),
+    /// Behind what there is, which is of so many lines.
+    Latest(usize),
 }
 
 /// How a script ends.
@@ -41,11 +43,11 @@ pub(crate) enum End {
 /// What servers, the network, the clock and the host do.
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
-    /// A write, in one to three lines of one index (CSI claims make more than two), of so many events each.
+    /// A write, in one to three lines of one index (CSI claims make more than two), of so many events each, all of one topic.
     Append {
         step: u64,
         lines: Vec<usize>,
-        matches: bool,
+        topic: usize,
     },
     /// So many lines reach us, in reads of so many bytes.
     Read {
@@ -85,9 +87,18 @@ pub(crate) enum Action {
         server: usize,
         lines: usize,
     },
-    /// The cluster is lost and made anew: indexes begin again.
-    Rebuild,
+    /// The cluster is lost and made anew, or an older state of it is put in its place: indexes go on from so many before the
+    /// newest.
+    Rebuild {
+        back: u64,
+    },
     Pass(Duration),
+    /// How lists answer that are asked for the tables' indexes, from now on.
+    Lists(Lists),
+    /// One that is late answers, with what there is now, or there was when it was asked.
+    AnswerTables {
+        stale: bool,
+    },
     /// The host takes so many items.
     Take(usize),
     /// The host answers one of the batches that it has taken.
@@ -109,6 +120,52 @@ pub(crate) enum Action {
     },
     /// Time passes, for the host alone, until something is due again.
     Wait,
+    /// The state is saved.
+    Save,
+    /// The state is being written as it is now. It is on disk with the next save.
+    BeginSave,
+    /// The process is gone. What was being written is there, or not. Another one begins at once, or is away for a while.
+    Crash {
+        lands: bool,
+        away: bool,
+    },
+    /// The host stops.
+    Stop {
+        away: bool,
+    },
+    /// A process that was away begins, with a subscription to the first so many topics; 0: to as many as the one before. The file
+    /// may be damaged at first.
+    Start {
+        topics: usize,
+        damage: Option<Damage>,
+    },
+    /// A host answers for a batch of a run that has stopped.
+    AnswerGone {
+        which: usize,
+        delivery: Delivery,
+    },
+}
+
+/// How lists answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lists {
+    /// Soon.
+    Soon,
+    /// When the script says so.
+    Late,
+    /// One of them cannot be read.
+    InPart,
+    /// Not, as without the right to read them.
+    Refused,
+}
+
+/// What becomes of a file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Damage {
+    /// It ends here.
+    CutAt(usize),
+    /// One byte is another one.
+    Flipped(usize),
 }
 
 /// Why a line cannot be taken.
@@ -138,25 +195,8 @@ pub(crate) enum Weather {
     Any,
     /// What happens in the life of servers that forget nothing.
     Calm,
-}
-
-impl Start {
-    pub(crate) fn mark(self) -> Mark {
-        match self {
-            Self::Nothing => Mark::Nothing,
-            Self::From(index) => Mark::From(RaftIndex(index)),
-            Self::After(index) => Mark::After(RaftIndex(index)),
-        }
-    }
-
-    pub(crate) fn wants(self, index: u64) -> bool {
-        match self {
-            Self::Nothing => true,
-            // Its own lines may be evicted before they are read; the design takes the index for the proof.
-            Self::From(from) => index > from,
-            Self::After(after) => index > after,
-        }
-    }
+    /// Processes and clusters that are lost, and little else.
+    Losses,
 }
 
 impl Script {
@@ -166,7 +206,7 @@ impl Script {
         let calm = weather == Weather::Calm;
         let start = match dice.below(5) {
             3 if !calm => Start::From(1 + dice.number(11)),
-            4 if !calm => Start::After(1 + dice.number(11)),
+            4 if !calm => Start::Latest(1 + dice.below(4)),
             _ => Start::Nothing,
         };
         let servers = 1 + dice.below(3);
@@ -177,17 +217,19 @@ impl Script {
             1 if !calm => End::Settle(PROOF_TIMEOUT),
             _ => End::Settle(Duration::ZERO),
         };
+        let topics = 1 + dice.below(2);
         let mut actions = Vec::new();
         while !dice.0.is_empty() && actions.len() < MAX_ACTIONS {
-            actions.push(if calm {
-                calm_action(&mut dice)
-            } else {
-                any_action(&mut dice)
-            });
+            match weather {
+                Weather::Any => actions.push(any_action(&mut dice)),
+                Weather::Calm => actions.push(calm_action(&mut dice)),
+                Weather::Losses => losses(&mut dice, &mut actions),
+            }
         }
         Self {
             start,
             servers,
+            topics,
             queue_bytes,
             actions,
             end,
@@ -219,7 +261,7 @@ impl Dice<'_> {
 }
 
 fn calm_action(dice: &mut Dice<'_>) -> Action {
-    match dice.below(32) {
+    match dice.below(40) {
         0..7 => append(dice),
         7..12 => read(dice),
         12 => Action::Heartbeat,
@@ -244,6 +286,14 @@ fn calm_action(dice: &mut Dice<'_>) -> Action {
             early: dice.yes(),
         },
         25..28 => Action::Take(1 + dice.below(4)),
+        28..32 => Action::Save,
+        32 => Action::BeginSave,
+        33 => Action::Crash {
+            lands: dice.yes(),
+            away: dice.yes(),
+        },
+        34 => Action::Stop { away: dice.yes() },
+        35 => start(dice),
         _ => answer(dice),
     }
 }
@@ -261,7 +311,7 @@ fn any_action(dice: &mut Dice<'_>) -> Action {
             kept: dice.below(4),
         },
         2 => match dice.below(8) {
-            0 => Action::Rebuild,
+            0 => rebuild(dice),
             1 => Action::AnswerTooEarly,
             2..5 => Action::Restart {
                 server: dice.below(3),
@@ -274,13 +324,81 @@ fn any_action(dice: &mut Dice<'_>) -> Action {
                 kept: dice.below(4),
             },
         },
-        3 => Action::Pass(match dice.below(4) {
-            0 => Duration::from_secs(1),
-            1 => PROOF_TIMEOUT - Duration::from_secs(1),
-            2 => PROOF_TIMEOUT.max(FIRST_LINE_TIMEOUT),
-            _ => OLDER_LINES_TIMEOUT + Duration::from_secs(1),
-        }),
+        3 => Action::Pass(pause(dice)),
+        4 => match dice.below(6) {
+            0 => Action::Lists(Lists::Soon),
+            1 => Action::Lists(Lists::Late),
+            2 => Action::Lists([Lists::InPart, Lists::Refused][dice.below(2)]),
+            3 => Action::Start {
+                topics: 1 + dice.below(2),
+                damage: None,
+            },
+            4 => Action::AnswerGone {
+                which: dice.below(8),
+                delivery: Delivery::Delivered,
+            },
+            _ => Action::AnswerTables { stale: dice.yes() },
+        },
         _ => calm_action(dice),
+    }
+}
+
+/// Some actions that belong together, so that short scripts come far.
+fn losses(dice: &mut Dice<'_>, actions: &mut Vec<Action>) {
+    match dice.below(16) {
+        0..3 => actions.push(append(dice)),
+        3..6 => {
+            actions.push(Action::Connect { greeted: true });
+            actions.push(Action::Read {
+                lines: 1 + dice.below(8),
+                chunk: 1 << 16,
+            });
+        }
+        6 | 7 => {
+            let batches = 1 + dice.below(4);
+            // Notices are taken too.
+            actions.push(Action::Take(batches + 2));
+            actions.extend((0..batches).map(|_| Action::Answer {
+                which: 0,
+                delivery: Delivery::Delivered,
+            }));
+        }
+        8 => actions.push(Action::Take(1 + dice.below(4))),
+        9 => actions.push(Action::Save),
+        10 => actions.push(match dice.below(3) {
+            0 => Action::Stop { away: true },
+            _ => Action::Crash {
+                lands: dice.yes(),
+                away: true,
+            },
+        }),
+        11 => actions.push(Action::Start {
+            topics: dice.below(3),
+            damage: None,
+        }),
+        12 => actions.push(match dice.below(3) {
+            0 => Action::Evict {
+                server: 0,
+                kept: dice.below(3),
+            },
+            _ => rebuild(dice),
+        }),
+        13 => actions.push(Action::Pass(pause(dice))),
+        14 => actions.push(match dice.below(4) {
+            0 => Action::BeginSave,
+            1 => Action::Lists(Lists::Refused),
+            2 => Action::Lists(Lists::Late),
+            _ => Action::Cut,
+        }),
+        _ => actions.extend([
+            answer(dice),
+            Action::Wait,
+            Action::Take(1),
+            Action::AnswerAgain {
+                which: dice.below(8),
+                delivery: Delivery::Delivered,
+            },
+        ]),
     }
 }
 
@@ -289,7 +407,36 @@ fn append(dice: &mut Dice<'_>) -> Action {
     Action::Append {
         step: 1 + dice.number(3),
         lines: (0..lines).map(|_| 1 + dice.below(2)).collect(),
-        matches: dice.below(5) > 0,
+        topic: [2, 1, 0, 0, 0][dice.below(5)],
+    }
+}
+
+/// With the subscription of the run before: another one makes a gap.
+fn start(dice: &mut Dice<'_>) -> Action {
+    Action::Start {
+        topics: 0,
+        damage: match dice.below(4) {
+            0 => Some(Damage::CutAt(dice.below(256))),
+            1 => Some(Damage::Flipped(2 * dice.below(256))),
+            _ => None,
+        },
+    }
+}
+
+fn rebuild(dice: &mut Dice<'_>) -> Action {
+    Action::Rebuild {
+        back: [u64::MAX, u64::MAX, 1, 0, 4][dice.below(5)],
+    }
+}
+
+fn pause(dice: &mut Dice<'_>) -> Duration {
+    match dice.below(6) {
+        0 => Duration::from_secs(1),
+        1 => PROOF_TIMEOUT - Duration::from_secs(1),
+        2 => PROOF_TIMEOUT.max(FIRST_LINE_TIMEOUT),
+        3 => LOWER_FOR,
+        4 => UNDECIDED_TIMEOUT,
+        _ => OLDER_LINES_TIMEOUT + Duration::from_secs(1),
     }
 }
 

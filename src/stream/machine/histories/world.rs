@@ -1,110 +1,58 @@
-//! Servers, a network, the machine, the outbox and a host: what a script does to them, and what is seen of it.
+//! Servers, a network, the machine, the outbox, a disk and a host: what a script does to them, and what is seen of it.
 //!
 //! What stands between the machine and the outbox in production is the driver, which waits and cannot run here; the few lines
 //! of it that decide something stand here again.
 
+mod cluster;
 mod host;
+mod runs;
+mod wire;
 
-use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use self::host::Taken;
-use super::super::{FIRST_LINE_TIMEOUT, Input, Machine, Output, PROOF_TIMEOUT, Rules};
+use self::cluster::{Cluster, LogLine};
+use self::host::Host;
+use self::runs::Runs;
+use self::wire::Wire;
+use super::super::{Input, Machine, Output, PROOF_TIMEOUT, Rules};
 use super::rule::{Rule, Ruled};
-use super::script::{Action, End, Garbled, Refusal, Script, Start};
-use crate::envelope::{self, Line};
-use crate::error::{Error, ErrorKind};
-use crate::event::{Batch, BatchId};
-use crate::event::{Event, RaftIndex};
-use crate::frame::{EDGE_BYTES, Frame, Splitter};
-use crate::invariants::{History, Seen, Written};
+use super::script::{Action, End, Lists, Script, Start};
+use crate::checkpoint::{GapCause, OpenGap};
+use crate::event::{BatchId, Event, RaftIndex};
+use crate::invariants::{History, Range, Seen, Written};
+use crate::nomad::Tables;
 use crate::payload::time::{EventTime, TimeSource};
-use crate::position::Delivery;
 use crate::position::proof::ProofKey;
-use crate::stream::Item;
-use crate::stream::notice::{Notice, NoticeKind};
+use crate::position::{Delivery, Epoch, Position, Taken};
+use crate::stream::machine::doubt::LOWER_FOR;
+use crate::stream::notice::{Gap, IndexReset, Notice, NoticeKind};
 use crate::stream::outbox::{Outbox, kept_bytes};
 
-/// The longest line that is taken.
-const LINE_LIMIT: usize = 1000;
+/// A list that answers soon does so after this.
+const LIST_DELAY: Duration = Duration::from_millis(200);
 
-/// A line of the cluster's history, and the names of its events.
-#[derive(Clone, Debug)]
-struct LogLine {
-    index: u64,
-    events: Vec<u64>,
-    /// Whether the subscription gets it.
-    matches: bool,
-    cluster: usize,
-}
-
-/// What one server has of the history: the lines from `head` to `visible`.
-#[derive(Clone, Copy, Debug, Default)]
-struct Server {
-    head: usize,
-    visible: usize,
-    /// The next client sees its log replayed.
-    replays: bool,
-}
+/// No passing of time has more moments at which something is due.
+const MAX_MOMENTS: usize = 100;
 
 pub(crate) struct World {
     machine: Ruled,
     outbox: Arc<Outbox>,
+    without: Option<Rule>,
     queue_bytes: usize,
+    /// The machine's clock. It stands still while nothing is read.
     now: Duration,
-    history: History,
-    start: Start,
-
-    log: Vec<LogLine>,
-    cluster: usize,
-    servers: Vec<Server>,
-    /// How many times a line was written out: maps come in another order each time.
-    shuffles: usize,
-
-    /// The machine wants a connection, to this server, from this index on.
-    wanted: Option<(usize, u64)>,
-    /// The server of the connection, and the line that it sends next.
-    stream: Option<(usize, usize)>,
-    connections: usize,
-    /// The first line that the server had when the first connection came about.
-    first_wanted: Option<usize>,
-
-    /// Sent and not read.
-    wire: VecDeque<Bytes>,
-    splitter: Splitter,
-    /// Read, and waiting for room.
-    waiting: Option<(Line, Bytes)>,
-    /// The connection has ended behind what is on the wire.
-    ending: Option<Error>,
-
-    /// The connections that batches came through, in the order in which they did.
-    came_through: Vec<usize>,
-    /// The batches that were handed out, in that order too.
-    handed_out: Vec<Batch>,
-    largest: usize,
-    gap_waits: bool,
-    /// Taken by the host and not answered.
-    taken: Vec<Taken>,
-    /// Identities that the host has answered for, and the place of each one's batch.
-    answered_ids: Vec<(BatchId, usize)>,
-    last_id: BatchId,
-    /// The outbox's clock. The machine's stands still while nothing is read; this one does not.
+    /// The outbox's clock, which does not.
     clock: Duration,
-    /// When there is something to do for the outbox.
-    due: Option<Duration>,
-    told_lost: u64,
-    /// How many batches have errored and are to come again.
-    errored: usize,
-    /// The newest index for which the host has answered.
-    answered: RaftIndex,
-    /// What was written down last.
-    looked: Option<[Seen; 3]>,
+    history: History,
+    cluster: Cluster,
+    wire: Wire,
+    runs: Runs,
+    host: Host,
+    /// How lists answer.
+    lists: Lists,
+    /// The machine waits for the tables' indexes, which were these when it asked, and come at this moment.
+    asked: Option<(Tables, Option<Duration>)>,
 }
 
 impl World {
@@ -112,49 +60,30 @@ impl World {
         let rules = Rules {
             endpoints: script.servers,
             backoff_max: Duration::from_secs(30),
-            proof_key: ProofKey::new(42),
+            proof_key: ProofKey::new(0),
         };
         let mut world = Self {
-            machine: Ruled::new(Machine::new(rules, script.start.mark()), without),
-            outbox: Outbox::new(
-                if without == Some(Rule::Room) {
-                    usize::MAX
-                } else {
-                    script.queue_bytes
-                },
-                None,
+            machine: Ruled::new(
+                Machine::new(rules, crate::stream::mark::Mark::Nothing),
+                without,
             ),
+            outbox: Outbox::new(script.queue_bytes, None),
+            without,
             queue_bytes: script.queue_bytes,
             now: Duration::from_secs(1000),
-            history: History::default(),
-            start: script.start,
-            log: Vec::new(),
-            cluster: 0,
-            servers: vec![Server::default(); script.servers],
-            shuffles: 0,
-            wanted: None,
-            stream: None,
-            connections: 0,
-            first_wanted: None,
-            wire: VecDeque::new(),
-            splitter: Splitter::new(LINE_LIMIT),
-            waiting: None,
-            ending: None,
-            came_through: Vec::new(),
-            handed_out: Vec::new(),
-            largest: 0,
-            gap_waits: false,
-            taken: Vec::new(),
-            answered_ids: Vec::new(),
-            last_id: BatchId(0),
             clock: Duration::ZERO,
-            due: None,
-            told_lost: 0,
-            errored: 0,
-            answered: RaftIndex(0),
-            looked: None,
+            history: History::default(),
+            cluster: Cluster::new(script.servers),
+            wire: Wire::default(),
+            runs: Runs::new(rules, script.start),
+            host: Host::default(),
+            lists: Lists::Soon,
+            asked: None,
         };
-        world.step(Input::Begin, 0);
+        if let Start::Latest(lines) = script.start {
+            (0..lines).for_each(|_| world.cluster.append(2, &[1], 0));
+        }
+        world.begin(script.topics);
         world
     }
 
@@ -176,16 +105,12 @@ impl World {
             Action::Append {
                 step,
                 ref lines,
-                matches,
-            } => self.append(step, lines, matches),
+                topic,
+            } => self.cluster.append(step, lines, topic),
             Action::Read { lines, chunk } => self.read(lines, chunk),
             Action::CutInside(at) => self.cut_inside(at),
             Action::Garble(how) => self.garble(how),
-            Action::Heartbeat => {
-                if self.stream.is_some() {
-                    self.send(b"{}\n", 3);
-                }
-            }
+            Action::Heartbeat => self.heartbeat(),
             Action::Cut => self.cut(),
             Action::Connect { greeted } => self.connect(greeted),
             Action::Refuse(how) => self.refuse(how),
@@ -194,30 +119,24 @@ impl World {
                 server,
                 kept,
                 early,
-            } => {
-                self.fail(server, 0, kept).replays = early;
-            }
+            } => self.fail(server, 0, kept, early),
             Action::Lag {
                 server,
                 lacks,
                 kept,
-            } => {
-                self.fail(server, lacks, kept);
-            }
-            Action::CatchUp { server, lines } => {
-                let all = self.log.len();
-                let server = self.server(server);
-                server.visible = (server.visible + lines).min(all);
-            }
-            Action::Rebuild => self.rebuild(),
+            } => self.fail(server, lacks, kept, false),
+            Action::CatchUp { server, lines } => self.cluster.catch_up(server, lines),
+            Action::Rebuild { back } => self.rebuild(back),
             Action::Pass(time) => self.pass(time),
+            Action::Lists(lists) => self.lists = lists,
+            Action::AnswerTables { stale } => self.tables_answer(stale),
             Action::Take(items) => (0..items).for_each(|_| {
                 self.take();
             }),
             Action::Answer { which, delivery } => self.answer(which, delivery),
             Action::AnswerTooEarly => {
-                if self.handed_out.len() < self.came_through.len() {
-                    let next = BatchId(self.last_id.0 + 1);
+                if self.host.waits_for_batches() {
+                    let next = BatchId(self.host.last_id + 1);
                     self.outbox.resolve(self.clock, next, Delivery::Rejected);
                     self.attend();
                 }
@@ -227,241 +146,34 @@ impl World {
             Action::Wait => {
                 self.wait();
             }
-        }
-    }
-
-    // --- servers ---
-
-    fn append(&mut self, step: u64, lines: &[usize], matches: bool) {
-        let all = self.log.len();
-        let last = self
-            .log
-            .last()
-            .filter(|line| line.cluster == self.cluster)
-            .map_or(0, |line| line.index);
-        let mut name = self.log.iter().map(|line| line.events.len() as u64).sum();
-        for &events in lines {
-            let first = name;
-            name += events as u64;
-            self.log.push(LogLine {
-                index: last + step,
-                events: (first..name).collect(),
-                matches,
-                cluster: self.cluster,
-            });
-        }
-        for server in &mut self.servers {
-            if server.visible == all {
-                server.visible = self.log.len();
+            Action::Save => self.save(),
+            Action::BeginSave => self.begin_save(),
+            Action::Crash { lands, away } => self.crash(lands, away),
+            Action::Stop { away } => {
+                self.stop();
+                if !away {
+                    self.begin(0);
+                }
             }
+            Action::Start { topics, damage } => self.start(topics, damage),
+            Action::AnswerGone { which, delivery } => self.answer_gone(which, delivery),
         }
-    }
-
-    fn server(&mut self, number: usize) -> &mut Server {
-        let count = self.servers.len();
-        &mut self.servers[number % count]
-    }
-
-    fn evict(&mut self, number: usize, kept: usize) {
-        let server = self.server(number);
-        server.head = server.head.max(server.visible.saturating_sub(kept));
-        let head = server.head;
-        let number = number % self.servers.len();
-        if self
-            .stream
-            .is_some_and(|(server, cursor)| server == number && cursor < head)
-        {
-            self.cut();
-        }
-    }
-
-    /// A server that is gone for a moment, and comes back with this.
-    fn fail(&mut self, number: usize, lacks: usize, kept: usize) -> &mut Server {
-        let number = number % self.servers.len();
-        if self.stream.is_some_and(|(server, _)| server == number) {
-            self.cut();
-        }
-        let first = self
-            .log
-            .iter()
-            .position(|line| line.cluster == self.cluster)
-            .unwrap_or(self.log.len());
-        let visible = self.log.len().saturating_sub(lacks).max(first);
-        let server = self.server(number);
-        server.visible = visible;
-        server.head = visible.saturating_sub(kept).max(first);
-        server
-    }
-
-    /// Before anything was taken there is nothing by which another cluster could be known.
-    fn rebuild(&mut self) {
-        if self.came_through.is_empty() {
-            return;
-        }
-        self.cut();
-        self.cluster += 1;
-        self.history.seen.push(Seen::Rebuilt);
-        let all = self.log.len();
-        for server in &mut self.servers {
-            *server = Server {
-                head: all,
-                visible: all,
-                replays: false,
-            };
-        }
-    }
-
-    // --- the network ---
-
-    /// As `StartAtClosest` of Nomad's event buffer does it.
-    fn connect(&mut self, greeted: bool) {
-        let Some((number, index)) = self.wanted.take() else {
-            return;
-        };
-        let server = &mut self.servers[number];
-        let lines = &self.log[server.head..server.visible];
-        let reached = lines.iter().position(|line| line.index >= index);
-        let at = reached.unwrap_or(lines.len().saturating_sub(1));
-        let replays = std::mem::take(&mut server.replays);
-        let cursor = server.head + if replays { 0 } else { at };
-        self.stream = Some((number, cursor));
-        self.connections += 1;
-        self.step(Input::Accepted, 0);
-        if greeted {
-            self.act(&Action::Heartbeat);
-        }
-    }
-
-    fn refuse(&mut self, how: Refusal) {
-        if self.wanted.take().is_none() {
-            return;
-        }
-        let end = |kind| Input::Ended(Error::new(kind, "the end"));
-        match how {
-            Refusal::Plain => self.step(end(ErrorKind::Denied), 0),
-            Refusal::LooksLikeSuccess => {
-                self.step(Input::Accepted, 0);
-                self.step(end(ErrorKind::Closed), 0);
-            }
-            Refusal::Silent => {
-                self.step(Input::Accepted, 0);
-                self.pass(FIRST_LINE_TIMEOUT);
-            }
-        }
-    }
-
-    fn next_line(&mut self) -> Option<LogLine> {
-        let (number, mut cursor) = self.stream?;
-        while cursor < self.servers[number].visible {
-            let line = self.log[cursor].clone();
-            cursor += 1;
-            self.stream = Some((number, cursor));
-            if line.matches {
-                return Some(line);
-            }
-        }
-        None
-    }
-
-    fn read(&mut self, lines: usize, chunk: usize) {
-        let mut text = Vec::new();
-        for _ in 0..lines {
-            let Some(line) = self.next_line() else { break };
-            text.extend(self.text(&line));
-            text.push(b'\n');
-        }
-        self.send(&text, chunk);
-    }
-
-    fn cut_inside(&mut self, at: usize) {
-        if let Some(line) = self.next_line() {
-            let text = self.text(&line);
-            let cut = 1 + at % (text.len() - 1);
-            self.send(&text[..cut], cut);
-        }
-        self.cut();
-    }
-
-    fn garble(&mut self, how: Garbled) {
-        let Some(line) = self.next_line() else { return };
-        let text = self.text(&line);
-        let filler = |bytes| std::iter::repeat_n(b' ', bytes);
-        let text: Vec<u8> = match how {
-            Garbled::NotJson => text.iter().copied().take(text.len() / 2).collect(),
-            Garbled::TooLong => text.iter().copied().chain(filler(LINE_LIMIT)).collect(),
-            Garbled::FarTooLong => filler(EDGE_BYTES)
-                .chain(text.iter().copied())
-                .chain(filler(EDGE_BYTES))
-                .collect(),
-        };
-        self.send(&[&text[..], b"\n"].concat(), 1 << 16);
-    }
-
-    fn send(&mut self, bytes: &[u8], chunk: usize) {
-        let chunks = bytes.chunks(chunk).map(Bytes::copy_from_slice);
-        self.wire.extend(chunks);
-        self.pump();
-    }
-
-    fn cut(&mut self) {
-        if self.stream.take().is_some() {
-            self.ending = Some(Error::new(ErrorKind::Closed, "the end"));
-            self.pump();
-        }
-    }
-
-    /// A line as Nomad writes it, with everything that has no order in another order than before.
-    fn text(&mut self, line: &LogLine) -> Vec<u8> {
-        self.shuffles += 1;
-        let turn = self.shuffles;
-        let events: Vec<String> = line
-            .events
-            .iter()
-            .map(|name| {
-                let meta = turned([r#""a":"1""#, r#""b":"2""#, r#""c":{"d":3}"#], turn / 2);
-                let payload = turned(
-                    [
-                        r#""ID":"web""#,
-                        &format!(r#""Meta":{{{meta}}}"#),
-                        &format!(r#""Name":{name}"#),
-                    ],
-                    turn,
-                );
-                turned(
-                    [
-                        r#""Topic":"Job","Type":"T","Key":"web""#,
-                        r#""FilterKeys":null"#,
-                        &format!(r#""Payload":{{"Job":{{{payload}}}}}"#),
-                    ],
-                    turn / 3,
-                )
-            })
-            .map(|event| format!("{{{event}}}"))
-            .collect();
-        let index = format!(r#""Index":{}"#, line.index);
-        let events = format!(r#""Events":[{}]"#, events.join(","));
-        // Release builds write the index first, others last.
-        let parts = if turn.is_multiple_of(2) {
-            [index, events]
-        } else {
-            [events, index]
-        };
-        format!("{{{}}}", parts.join(",")).into_bytes()
     }
 
     // --- what the driver does ---
 
     fn step(&mut self, input: Input, line_bytes: usize) {
-        for output in self.machine.step(self.now, input) {
+        let outputs = self.machine.step(self.now, input);
+        if let Some(known) = self.machine.machine.namespaces_to_save() {
+            self.outbox.note_namespaces(known);
+        }
+        for output in outputs {
             match output {
                 Output::Connect {
                     endpoint, index, ..
                 } => {
-                    self.wanted = Some((endpoint, index.0));
-                    self.stream = None;
-                    self.ending = None;
-                    self.wire.clear();
-                    self.splitter = Splitter::new(LINE_LIMIT);
+                    self.asked = None;
+                    self.wire.want(endpoint, index);
                 }
                 Output::Emit(batch) => {
                     let time = EventTime {
@@ -475,181 +187,219 @@ impl World {
                         .map(|event| event.dated(index, time))
                         .collect();
                     let filter_keys = events.iter().map(|event| &event.filter_keys);
-                    self.largest = self.largest.max(kept_bytes(line_bytes, filter_keys));
+                    let kept = kept_bytes(line_bytes, filter_keys);
+                    self.runs.has_proofs = true;
+                    self.host.note_pushed(kept, self.wire.connections);
                     self.outbox.push_batch(index, events, line_bytes, None);
-                    self.came_through.push(self.connections);
                 }
                 Output::Gap(gap) => {
-                    if self.gap_waits && self.machine.lacks(Rule::GapsAreMerged) {
+                    if self.host.gap_waits && self.machine.lacks(Rule::GapsAreMerged) {
                         let _ = self.poll();
                     }
-                    self.gap_waits = true;
-                    self.outbox.push_notice(Notice {
-                        at: 0,
-                        index: gap.to.unwrap_or(gap.from),
-                        kind: NoticeKind::Gap(gap),
-                    });
+                    self.outbox.open_gap(self.kept(&gap));
+                    self.tell_gap(gap);
                 }
-                Output::Connected { endpoint, .. } => {
-                    let head = self.servers[endpoint].head;
-                    self.first_wanted.get_or_insert(head);
+                Output::StartMark(index) => self.mark(index, Taken::Nothing),
+                Output::Doubt(from) => {
+                    let gap = Gap {
+                        from,
+                        to: None,
+                        cause: GapCause::Unproven,
+                        namespace: None,
+                    };
+                    if !self.machine.lacks(Rule::DoubtIsKept) {
+                        self.outbox.open_gap(self.kept(&gap));
+                    }
                 }
-                _ => {}
+                Output::Continuous(from) => self.outbox.close_doubt(from),
+                Output::AskTables { .. } => {
+                    let at = (self.lists != Lists::Late).then_some(self.now + LIST_DELAY);
+                    self.asked = Some((self.tables(), at));
+                }
+                Output::Reset { from, to } => self.reset(from, to),
+                Output::Connected { endpoint, .. } => self.came_upon(endpoint),
+                Output::Duplicates(_)
+                | Output::Disconnected { .. }
+                | Output::NamespacesAdded(_)
+                | Output::OnlyOlderLines { .. } => {}
             }
         }
         self.look();
     }
 
-    /// Reads what is on the wire, until there is no room.
-    fn pump(&mut self) {
-        loop {
-            if let Some((line, text)) = self.waiting.take() {
-                let bytes = match &line {
-                    Line::Heartbeat => 0,
-                    Line::Batch(batch) => {
-                        let filter_keys = batch.events.iter().map(|event| &event.filter_keys);
-                        kept_bytes(text.len(), filter_keys)
-                    }
-                };
-                if bytes > 0 && !self.has_room(bytes) {
-                    self.waiting = Some((line, text));
-                    return;
-                }
-                if let Line::Batch(batch) = &line {
-                    self.outbox.note_read(batch.index);
-                }
-                let line_bytes = text.len();
-                self.step(Input::Line(line, text), line_bytes);
-            }
-            match self.splitter.next_frame() {
-                Some(Frame::Line(text)) => match envelope::parse(&text) {
-                    Ok(line) => self.waiting = Some((line, text)),
-                    Err(_) => self.step(Input::Discarded(None), 0),
-                },
-                Some(Frame::TooLong(line)) => {
-                    self.step(Input::Discarded(envelope::index_of_discarded(&line)), 0);
-                }
-                None => match self.wire.pop_front() {
-                    Some(chunk) => self.splitter.push(chunk),
-                    None => break,
-                },
-            }
-        }
-        if let Some(error) = self.ending.take() {
-            self.step(Input::Ended(error), 0);
+    fn kept(&self, gap: &Gap) -> OpenGap {
+        OpenGap {
+            from: gap.from,
+            to: gap.to,
+            cause: gap.cause,
+            namespace: None,
+            topics_left: self.runs.subscription().topics,
+            newest: None,
         }
     }
 
-    fn has_room(&self, bytes: usize) -> bool {
-        let room = pin!(self.outbox.room(bytes));
-        room.poll(&mut Context::from_waker(Waker::noop()))
-            .is_ready()
+    fn tell_gap(&mut self, gap: Gap) {
+        self.host.gap_waits = true;
+        self.tell(gap.to.unwrap_or(gap.from), NoticeKind::Gap(gap));
+    }
+
+    fn tell(&self, index: RaftIndex, kind: NoticeKind) {
+        let at = 0;
+        self.outbox.push_notice(Notice { at, index, kind });
+    }
+
+    fn reset(&mut self, from: RaftIndex, to: Option<RaftIndex>) {
+        let gap = Gap {
+            from: RaftIndex(0),
+            to,
+            cause: GapCause::IndexReset,
+            namespace: None,
+        };
+        let (epoch, gaps_given_up) = self.outbox.begin_epoch(self.kept(&gap));
+        self.runs.follows = false;
+        self.runs.reset = Some(Range {
+            from: gap.from,
+            to: gap.to,
+        });
+        self.history.seen.push(Seen::EpochBegan(epoch));
+        if self.machine.lacks(Rule::ResetIsTold) {
+            return;
+        }
+        let reset = IndexReset {
+            epoch,
+            from,
+            to,
+            gaps_given_up,
+        };
+        self.tell(from, NoticeKind::IndexReset(reset));
+        self.tell_gap(gap);
+    }
+
+    /// A server has said yes. What it has at this moment is there for a source that begins.
+    fn came_upon(&mut self, server: usize) {
+        if !std::mem::replace(&mut self.runs.follows, true) {
+            let since = self.cluster.first_event(server);
+            self.history.seen.push(Seen::Follows { since });
+        }
+    }
+
+    /// What the tables say of all topics that are asked for.
+    fn tables(&self) -> Tables {
+        let in_part = self.lists == Lists::InPart;
+        let topics = if in_part { 1 } else { self.runs.asked_topics() };
+        Tables {
+            newest: RaftIndex(self.cluster.newest(topics)),
+            complete: !in_part,
+        }
+    }
+
+    fn tables_answer(&mut self, stale: bool) {
+        if self.wire.is_blocked() {
+            return;
+        }
+        if let Some((then, _)) = self.asked.take() {
+            let now = if stale { then } else { self.tables() };
+            let refused = self.lists == Lists::Refused;
+            self.step(Input::Tables((!refused).then_some(now)), 0);
+        }
     }
 
     /// The machine's clock stands still while nothing is read.
     fn pass(&mut self, time: Duration) {
         self.clock += time;
         self.attend();
-        if self.waiting.is_some() {
+        if self.wire.is_blocked() || !self.runs.up {
             return;
         }
-        self.now += time;
-        let due = |world: &Self| {
-            let deadline = world.machine.machine.deadline();
-            deadline.is_some_and(|by| by <= world.now)
-        };
-        if due(self) {
-            self.step(Input::Deadline, 0);
+        let until = self.now + time;
+        for _ in 0..MAX_MOMENTS {
+            let deadline = self.machine.machine.deadline();
+            let answer = self.asked.and_then(|(_, at)| at);
+            // What has come is looked at before a deadline is.
+            if let Some(at) = answer
+                && at <= until
+                && deadline.is_none_or(|deadline| at <= deadline)
+            {
+                self.now = self.now.max(at);
+                self.tables_answer(false);
+            } else if let Some(at) = deadline
+                && at <= until
+            {
+                self.now = self.now.max(at);
+                self.step(Input::Deadline, 0);
+            } else {
+                self.now = until;
+                return;
+            }
         }
         // One that stays due would keep the driver busy for ever.
-        assert!(!due(self), "{:?}", self.machine);
+        panic!("{:?}", self.machine);
     }
 
     // --- the end ---
 
-    /// As [`EventStream::close`](crate::EventStream::close) does it. What is answered too late changes nothing.
-    fn stop(&mut self) {
-        {
-            let drained = pin!(self.outbox.drained());
-            let _ = drained.poll(&mut Context::from_waker(Waker::noop()));
-        }
-        assert!(
-            !matches!(self.poll(), Some(Item::Batch(_))),
-            "handed out after the stop"
-        );
-        for _ in 0..self.taken.len() / 2 {
-            let batch = self.taken.remove(0);
-            self.outbox
-                .resolve(self.clock, batch.real, Delivery::Delivered);
-            self.history
-                .seen
-                .push(Seen::Resolved(batch.id, Delivery::Delivered));
-        }
-        // That a sink fails now is no answer, so it is none in the history.
-        if let Some(batch) = self.taken.last() {
-            self.outbox
-                .resolve(self.clock, batch.real, Delivery::Errored);
-        }
-        while self.wait() {}
-        assert!(
-            !matches!(self.poll(), Some(Item::Batch(_))),
-            "handed out again after the stop"
-        );
-        let left = self.outbox.seal();
-        let expected = self.taken.len() + self.errored;
-        assert_eq!(left, expected, "batches without an answer");
-        for batch in std::mem::take(&mut self.taken) {
-            self.outbox
-                .resolve(self.clock, batch.real, Delivery::Rejected);
-        }
-        self.look();
-    }
-
     /// Everything that can still come has come, after some silence, and what was suspected has been said: before a first line
     /// was taken that is when one comes.
     fn settle(&mut self, silent: Duration) {
+        self.start(0, None);
+        self.lists = Lists::Soon;
         self.cut();
         self.drain();
-        for server in &mut self.servers {
-            server.visible = self.log.len();
-        }
+        self.cluster.all_catch_up();
         self.connect(true);
         self.drain();
         self.pass(silent);
-        self.append(1, &[1], true);
-        self.read(self.log.len(), 1 << 16);
-        self.drain();
-        self.pass(PROOF_TIMEOUT);
-        self.drain();
+        self.cluster.append(1, &[1], 0);
+        self.read_all();
+        // Twice, since a reset makes another connection.
+        for _ in 0..2 {
+            self.pass(PROOF_TIMEOUT + LOWER_FOR * 2);
+            self.connect(true);
+            self.read_all();
+        }
+        let read = self.outbox.positions().read;
+        let newest = RaftIndex(self.cluster.newest(usize::MAX));
+        // A user may ask for an index that is still to come.
+        let asked_for = matches!(self.runs.start, Start::From(from) if read == at(RaftIndex(from)));
+        assert!(
+            read.index <= newest || asked_for,
+            "{read} is none of the cluster"
+        );
         // Nothing that lies behind it is claimed, so it is the newest that has to be answered for.
-        self.append(1, &[1], true);
-        self.read(1, 1 << 16);
-        self.drain();
+        self.cluster.append(1, &[1], 0);
+        self.read_all();
+        self.save();
         self.history.seen.push(Seen::Settled);
         let status = self.outbox.status(tokio::time::Instant::now());
-        assert_eq!(self.told_lost, status.rejected_events, "not told");
+        assert_eq!(self.host.told_lost, status.rejected_events, "not told");
     }
 
-    /// The host takes and answers all there is, and all that comes again.
-    fn drain(&mut self) {
-        loop {
-            while self.take() || !self.taken.is_empty() {
-                self.answer(0, Delivery::Delivered);
-            }
-            if !self.wait() {
-                return;
-            }
-        }
+    fn read_all(&mut self) {
+        self.read(usize::MAX, 1 << 16);
+        self.drain();
     }
 
     fn written(&self) -> Vec<Written> {
+        let wanted = |line: &LogLine| {
+            let of_start = match self.runs.start {
+                // Where indexes began anew, all is.
+                _ if line.cluster > 0 => true,
+                Start::Nothing => true,
+                // Its own lines may be evicted before they are read.
+                Start::From(from) => line.index > from,
+                Start::Latest(lines) => line.index > 2 * lines as u64,
+            };
+            let mut marks = self.runs.marks.iter();
+            of_start
+                && !marks.any(|(cluster, mark)| line.cluster == *cluster && line.index <= *mark)
+        };
         let mut written = Vec::new();
-        for (place, line) in self.log.iter().enumerate() {
-            let there = self.first_wanted.is_some_and(|first| first <= place);
+        for line in &self.cluster.log {
             written.extend(line.events.iter().map(|&event| Written {
                 index: RaftIndex(line.index),
                 event,
-                wanted: line.matches && there && self.start.wants(line.index),
+                topic: line.topic,
+                wanted: wanted(line),
                 cluster: line.cluster,
             }));
         }
@@ -657,8 +407,10 @@ impl World {
     }
 }
 
-/// Three parts, in another order each turn.
-fn turned(mut parts: [&str; 3], turn: usize) -> String {
-    parts.rotate_left(turn % 3);
-    parts.join(",")
+/// A place before any reset.
+fn at(index: RaftIndex) -> Position {
+    Position {
+        epoch: Epoch::default(),
+        index,
+    }
 }

@@ -1,0 +1,452 @@
+//! The runs of a script's source: how each begins, what it saves, and how it ends.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use super::cluster::LogLine;
+use super::host::Host;
+use super::{World, at};
+use crate::checkpoint::format::{self, FormatError};
+use crate::checkpoint::{GapCause, OpenGap, Outcome, State, Subscription};
+use crate::envelope::{self, Line};
+use crate::event::{BatchId, RaftIndex};
+use crate::invariants::{Covered, Range, Saved, Seen};
+use crate::options::TopicFilter;
+use crate::position::proof::{Proof, ProofKey, Proofs};
+use crate::position::{Delivery, Taken};
+use crate::stream::Item;
+use crate::stream::machine::histories::rule::{Rule, Ruled};
+use crate::stream::machine::histories::script::{Damage, Start};
+use crate::stream::machine::{Input, Machine, Rules};
+use crate::stream::mark::Mark;
+use crate::stream::notice::Gap;
+use crate::stream::outbox::Outbox;
+
+/// How long a stop may take.
+const STOP_DEADLINE: Duration = Duration::from_secs(4);
+
+/// The run that is, and what it leaves to the next.
+pub(super) struct Runs {
+    rules: Rules,
+    pub(super) start: Start,
+    /// Whether there is a process.
+    pub(super) up: bool,
+    /// It subscribes to the first so many topics.
+    pub(super) topics: usize,
+    /// The state that it began with was of a subscription to the first so many.
+    topics_before: usize,
+    key: ProofKey,
+    /// What is on disk, and what is being written.
+    file: Option<Vec<u8>>,
+    writing: Option<Vec<u8>>,
+    /// There is something to save.
+    begun: bool,
+    /// Whether a run has come to know where the source begins.
+    marked: bool,
+    /// How often the cluster had been rebuilt then.
+    marked_in: usize,
+    /// The start marks that runs have gone on from, each with the number of the cluster that was there then. Nothing of that is
+    /// claimed up to the mark: the design takes its index for the proof.
+    pub(super) marks: Vec<(usize, u64)>,
+    /// Whether the source has come upon a server since it begins, or its indexes do.
+    pub(super) follows: bool,
+    /// Whether there is something by which another cluster can be known.
+    pub(super) has_proofs: bool,
+    /// The gap of the reset that was last.
+    pub(super) reset: Option<Range>,
+    /// The run that has stopped, and the batches that it had handed out.
+    gone: Option<(Arc<Outbox>, Vec<BatchId>)>,
+}
+
+impl Runs {
+    pub(super) fn new(rules: Rules, start: Start) -> Self {
+        Self {
+            rules,
+            start,
+            up: false,
+            topics: 0,
+            topics_before: 0,
+            key: rules.proof_key,
+            file: None,
+            writing: None,
+            begun: false,
+            marked: false,
+            marked_in: 0,
+            marks: Vec::new(),
+            follows: false,
+            has_proofs: false,
+            reset: None,
+            gone: None,
+        }
+    }
+
+    pub(super) fn subscription(&self) -> Subscription {
+        let topics = ["Job", "Evaluation"].into_iter().take(self.topics);
+        Subscription {
+            region: None,
+            topics: topics
+                .map(|topic| TopicFilter {
+                    topic: topic.to_owned(),
+                    key: None,
+                })
+                .collect(),
+            namespace: "default".to_owned(),
+        }
+    }
+
+    /// What came last may have been of a topic that is not subscribed to any more.
+    pub(super) fn asked_topics(&self) -> usize {
+        self.topics.max(self.topics_before)
+    }
+}
+
+impl World {
+    // --- the beginning ---
+
+    /// A process begins that was away, unless its file is damaged: then it begins when somebody has put the file back.
+    pub(super) fn start(&mut self, topics: usize, damage: Option<Damage>) {
+        if self.runs.up {
+            return;
+        }
+        if let Some(damage) = damage
+            && let Some(whole) = self.runs.file.clone()
+        {
+            let damaged = damaged(&whole, damage);
+            self.runs.file = Some(damaged.clone());
+            let seen = self.history.seen.len();
+            assert!(self.try_begin(topics).is_err(), "{damage:?} of {whole:?}");
+            // Nothing has happened, and nothing has become of it.
+            assert!(!self.runs.up && self.history.seen.len() == seen);
+            assert_eq!(self.runs.file, Some(damaged));
+            self.runs.file = Some(whole);
+        }
+        self.begin(topics);
+    }
+
+    /// A process begins that was written for.
+    pub(super) fn begin(&mut self, topics: usize) {
+        let begun = self.try_begin(topics);
+        assert!(begun.is_ok(), "{begun:?} of {:?}", self.runs.file);
+    }
+
+    /// As the driver goes on. With as many topics as before, if none are named.
+    fn try_begin(&mut self, topics: usize) -> Result<(), FormatError> {
+        let file = self.runs.file.as_deref();
+        let saved = file.map(format::decode).transpose()?;
+        let runs = &mut self.runs;
+        runs.up = true;
+        if topics > 0 {
+            runs.topics = topics;
+        }
+        // Keys are random; a state that is read brings its own.
+        runs.rules.proof_key = ProofKey::new(runs.rules.proof_key.bits() + 1);
+        runs.key = match &saved {
+            Some(saved) => saved.key,
+            None => runs.rules.proof_key,
+        };
+        runs.begun = saved.is_some();
+        runs.has_proofs = matches!(&saved, Some(State { taken: Taken::Proofs(proofs), .. }) if !proofs.is_empty());
+        // Nothing is claimed of a run that has left nothing behind, nor of a cluster that nothing was known of when it went.
+        runs.follows &= runs.marked;
+        if runs.marked_in != self.cluster.number && !runs.has_proofs {
+            runs.marked_in = self.cluster.number;
+            let since = self.cluster.first_of_this();
+            self.history.seen.push(Seen::Follows { since });
+        }
+        let queue_bytes = if self.without == Some(Rule::Room) {
+            usize::MAX
+        } else {
+            self.queue_bytes
+        };
+        self.history.seen.push(Seen::Started {
+            topics: self.runs.topics,
+        });
+        let machine = Machine::new(self.runs.rules, Mark::Nothing);
+        self.machine = Ruled::new(machine, self.without);
+        self.outbox = Outbox::new(queue_bytes, None);
+        self.outbox.keep_proofs(self.runs.key);
+        self.host = Host::default();
+        match saved {
+            Some(saved) => self.resume(saved),
+            None => self.begin_at(),
+        }
+        self.step(Input::Begin, 0);
+        Ok(())
+    }
+
+    fn resume(&mut self, mut saved: State) {
+        let index = saved.position.index;
+        if !matches!(saved.taken, Taken::Proofs(_)) {
+            self.runs.marks.push((self.cluster.number, index.0));
+        }
+        if self.machine.lacks(Rule::ProofsAreRead) {
+            saved.taken = Taken::Nothing;
+        }
+        saved.gaps.end(index);
+        let told = if self.machine.lacks(Rule::OpenGapsAreToldAgain) {
+            0
+        } else {
+            saved.gaps.len()
+        };
+        for gap in saved.gaps.iter().take(told) {
+            self.tell_gap(Gap {
+                from: gap.from,
+                to: gap.to,
+                cause: gap.cause,
+                namespace: gap.namespace.clone(),
+            });
+        }
+        let change = saved.subscription.change_to(&self.runs.subscription());
+        if change.adds() && !self.machine.lacks(Rule::AddedIsGap) {
+            let gap = Gap {
+                from: RaftIndex(0),
+                to: Some(index),
+                cause: GapCause::SubscriptionChanged,
+                namespace: None,
+            };
+            saved.gaps.add(OpenGap {
+                topics_left: change.topics_added,
+                ..self.kept(&gap)
+            });
+            self.tell_gap(gap);
+        }
+        self.runs.topics_before = saved.subscription.topics.len();
+        let namespaces = saved.namespaces.clone();
+        self.machine
+            .machine
+            .resume(index, &saved.taken, namespaces, false, saved.key);
+        self.outbox.resume(saved);
+    }
+
+    fn begin_at(&mut self) {
+        self.runs.topics_before = 0;
+        let (mark, taken) = match self.runs.start {
+            Start::Nothing => return,
+            Start::From(index) => (Mark::From(RaftIndex(index)), Taken::Nothing),
+            Start::Latest(lines) => (Mark::After(RaftIndex(2 * lines as u64)), Taken::All),
+        };
+        self.mark(mark.index(), taken);
+        self.machine.machine.begin_at(mark);
+    }
+
+    /// Where the source begins is known: it is saved at once.
+    pub(super) fn mark(&mut self, index: RaftIndex, taken: Taken) {
+        self.runs.marked = true;
+        self.runs.marked_in = self.cluster.number;
+        if self.machine.lacks(Rule::StartMarkIsSaved) {
+            return;
+        }
+        self.outbox.begin_at(at(index), taken);
+        self.runs.begun = true;
+        self.save();
+    }
+
+    // --- what is saved ---
+
+    /// One write at a time.
+    pub(super) fn save(&mut self) {
+        self.land();
+        self.begin_save();
+        self.land();
+    }
+
+    pub(super) fn begin_save(&mut self) {
+        let moved = self.outbox.positions().acknowledged.index > RaftIndex(0);
+        if self.runs.up && (self.runs.begun || moved) && self.runs.writing.is_none() {
+            self.look();
+            let state = self.snapshot();
+            self.runs.writing = format::encode(&state).ok();
+        }
+    }
+
+    fn land(&mut self) {
+        let Some(bytes) = self.runs.writing.take() else {
+            return;
+        };
+        let state = format::decode(&bytes).expect("what was encoded");
+        if self.runs.up {
+            let position = state.position;
+            let failures = 0;
+            self.outbox
+                .note_saved(&Outcome::Saved { position, failures });
+        }
+        let saved = self.saved(&state);
+        self.history.seen.push(Seen::Saved(saved));
+        self.runs.file = Some(bytes);
+    }
+
+    fn snapshot(&mut self) -> State {
+        let mut state = self
+            .outbox
+            .snapshot(self.runs.key, &self.runs.subscription());
+        let read = self.outbox.positions().read;
+        match self.without {
+            Some(Rule::OnlyAnsweredIsSaved) => {
+                state.position = read;
+                state.taken = Taken::Nothing;
+            }
+            Some(Rule::ProofsOfTheAnswered) if read.index != state.position.index => {
+                let mut proofs = Proofs::default();
+                for (_, proof) in self.proofs_at(read.index) {
+                    proofs.add(proof);
+                }
+                state.taken = Taken::Proofs(proofs);
+            }
+            Some(Rule::SuspectedIsKept) => {
+                let suspected = [GapCause::Unproven, GapCause::Evicted];
+                state.gaps.retain(|gap| !suspected.contains(&gap.cause));
+            }
+            _ => {}
+        }
+        state
+    }
+
+    /// What a state says, by the names of events.
+    fn saved(&mut self, state: &State) -> Saved {
+        let taken = match &state.taken {
+            Taken::All => Covered::All,
+            Taken::Nothing => Covered::Events(Vec::new()),
+            Taken::Proofs(proofs) => {
+                let mut known = self.proofs_at(state.position.index);
+                known.retain(|(_, proof)| proofs.contains(*proof));
+                if self.without.is_none() {
+                    assert_eq!(known.len(), proofs.len(), "a proof of nothing");
+                }
+                Covered::Events(known.into_iter().map(|(event, _)| event).collect())
+            }
+        };
+        let range = |gap: &OpenGap| Range {
+            from: gap.from,
+            to: gap.to,
+        };
+        let gaps = state.gaps.iter();
+        let gaps = gaps.filter(|gap| gap.cause != GapCause::IndexReset);
+        Saved {
+            position: state.position,
+            taken,
+            gaps: gaps.map(range).collect(),
+        }
+    }
+
+    /// The events that were ever written at an index, with their proofs.
+    fn proofs_at(&mut self, index: RaftIndex) -> Vec<(u64, Proof)> {
+        let lines = self.cluster.log.iter();
+        let lines: Vec<LogLine> = lines
+            .filter(|line| line.index == index.0)
+            .cloned()
+            .collect();
+        let mut proofs = Vec::new();
+        for line in lines {
+            let text = self.text(&line);
+            if let Ok(Line::Batch(batch)) = envelope::parse(&text.into()) {
+                let events = line.events.iter().zip(&batch.events);
+                proofs.extend(
+                    events.map(|(name, event)| (*name, Proof::of(self.runs.key, index.0, event))),
+                );
+            }
+        }
+        proofs
+    }
+
+    // --- the end ---
+
+    /// The process is gone, with all that it had in memory.
+    pub(super) fn crash(&mut self, lands: bool, away: bool) {
+        if !self.runs.up {
+            return;
+        }
+        if lands {
+            self.land();
+        }
+        self.runs.writing = None;
+        self.history.seen.push(Seen::Crashed);
+        self.gone();
+        if !away {
+            self.begin(0);
+        }
+    }
+
+    fn gone(&mut self) {
+        self.runs.up = false;
+        self.wire.hang_up();
+        self.asked = None;
+        self.host = Host::default();
+    }
+
+    /// As [`EventStream::close`](crate::EventStream::close) does it. What is answered too late changes nothing.
+    pub(super) fn stop(&mut self) {
+        if !self.runs.up {
+            return;
+        }
+        {
+            let drained = pin!(self.outbox.drained());
+            let _ = drained.poll(&mut Context::from_waker(Waker::noop()));
+        }
+        assert!(
+            !matches!(self.poll(), Some(Item::Batch(_))),
+            "handed out after the stop"
+        );
+        for _ in 0..self.host.taken.len() / 2 {
+            let batch = self.host.taken.remove(0);
+            self.outbox
+                .resolve(self.clock, batch.real, Delivery::Delivered);
+            self.history
+                .seen
+                .push(Seen::Resolved(batch.id, Delivery::Delivered));
+        }
+        // That a sink fails now is no answer, so it is none in the history.
+        if let Some(batch) = self.host.taken.last() {
+            self.outbox
+                .resolve(self.clock, batch.real, Delivery::Errored);
+        }
+        while self.wait() {}
+        assert!(
+            !matches!(self.poll(), Some(Item::Batch(_))),
+            "handed out again after the stop"
+        );
+        let left = self.outbox.seal();
+        let expected = self.host.taken.len() + self.host.errored;
+        assert_eq!(left, expected, "batches without an answer");
+        for batch in std::mem::take(&mut self.host.taken) {
+            self.outbox
+                .resolve(self.clock, batch.real, Delivery::Rejected);
+        }
+        self.look();
+        self.save();
+        let took = Duration::ZERO;
+        self.history.seen.push(Seen::Stopped {
+            took,
+            deadline: STOP_DEADLINE,
+        });
+        let handed_out = (1..=self.host.last_id).map(BatchId).collect();
+        self.runs.gone = Some((Arc::clone(&self.outbox), handed_out));
+        self.gone();
+    }
+
+    /// What is answered after the stop is no news.
+    pub(super) fn answer_gone(&mut self, which: usize, delivery: Delivery) {
+        if let Some((outbox, handed_out)) = &self.runs.gone
+            && !handed_out.is_empty()
+        {
+            let id = handed_out[which % handed_out.len()];
+            let before = outbox.snapshot(self.runs.key, &self.runs.subscription());
+            outbox.resolve(self.clock, id, delivery);
+            let after = outbox.snapshot(self.runs.key, &self.runs.subscription());
+            assert_eq!(before, after, "an answer after the stop");
+        }
+    }
+}
+
+fn damaged(whole: &[u8], damage: Damage) -> Vec<u8> {
+    // The newline at the end is none of the document.
+    let length = whole.len() - 1;
+    let mut bytes = whole.to_vec();
+    match damage {
+        Damage::CutAt(at) => bytes.truncate(at % length),
+        Damage::Flipped(at) => bytes[at % length] ^= 1,
+    }
+    bytes
+}

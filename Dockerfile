@@ -21,7 +21,8 @@ COPY vrl vrl
 COPY tests/fixtures tests/fixtures
 # Files may be older here than what was built from the empty ones, and Cargo goes by their times.
 RUN touch src/lib.rs src/main.rs \
-    && cargo build --release --locked --bin nomad-events
+    && cargo build --release --locked --bin nomad-events \
+    && mkdir /var/lib/vector
 
 FROM rust AS build-nomad-vector
 # protoc and Google's messages; git for Vector's build script; make and perl for OpenSSL and jemalloc, which come as source.
@@ -54,18 +55,23 @@ WORKDIR /etc/nomad-events
 COPY LICENSE ./
 COPY config config
 COPY vrl vrl
+# Of the shipped configurations. The same in both images, so that one goes on where the other has stopped.
+ENV NOMAD_EVENTS_DATA_DIR=/var/lib/vector
 # `nonroot` of the image.
 USER 65532:65532
 
 FROM runtime AS nomad-vector
-# Vector's `data_dir`: for disk buffers mount a volume here.
+# Vector's `data_dir`: saved positions, disk buffers.
 COPY --from=build-nomad-vector --chown=65532:65532 /var/lib/vector /var/lib/vector
+VOLUME ["/var/lib/vector"]
 COPY --from=build-nomad-vector /src/vector/target/release/nomad-vector /usr/local/bin/nomad-vector
 ENTRYPOINT ["/usr/local/bin/nomad-vector"]
 CMD ["--config", "config/vector.toml"]
 
 # The last one is what is built without --target.
 FROM runtime AS nomad-events
+COPY --from=build-nomad-events --chown=65532:65532 /var/lib/vector /var/lib/vector
+VOLUME ["/var/lib/vector"]
 COPY --from=build-nomad-events /src/target/release/nomad-events /usr/local/bin/nomad-events
 ENTRYPOINT ["/usr/local/bin/nomad-events"]
 CMD ["run", "--config", "config/vector.toml"]

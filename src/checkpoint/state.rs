@@ -147,6 +147,29 @@ impl OpenGaps {
         }
     }
 
+    /// Whether all that may be missing in this one is in one that is known, and was announced with it.
+    #[must_use]
+    pub(crate) fn cover(&self, gap: &OpenGap) -> bool {
+        let all_of_it = |known: &OpenGap| {
+            let causes = [GapCause::Unproven, GapCause::Evicted, GapCause::IndexReset];
+            let ends_later = match (known.to, gap.to) {
+                (None, _) => true,
+                (Some(known), Some(to)) => to <= known,
+                (Some(_), None) => false,
+            };
+            let same = (known.from, known.to, known.cause, &known.namespace)
+                == (gap.from, gap.to, gap.cause, &gap.namespace);
+            let within = causes.contains(&known.cause)
+                && causes.contains(&gap.cause)
+                && known.namespace.is_none()
+                && known.from <= gap.from
+                && ends_later;
+            let mut topics = gap.topics_left.iter();
+            (same || within) && topics.all(|topic| known.topics_left.contains(topic))
+        };
+        self.0.iter().any(all_of_it)
+    }
+
     /// Changes gaps, and keeps those for which `keep` says so.
     pub fn retain(&mut self, keep: impl FnMut(&mut OpenGap) -> bool) {
         self.0.retain_mut(keep);
@@ -304,6 +327,53 @@ mod tests {
                 newest: Some(936),
             }
         );
+    }
+
+    #[test]
+    fn a_gap_within_another_is_known() {
+        let topic = TopicFilter {
+            topic: "Job".to_owned(),
+            key: None,
+        };
+        let gap = |from, to: Option<u64>, cause| OpenGap {
+            from: RaftIndex(from),
+            to: to.map(RaftIndex),
+            cause,
+            namespace: None,
+            topics_left: vec![topic.clone()],
+            newest: None,
+        };
+        let evicted = |from, to| gap(from, to, GapCause::Evicted);
+        let mut open = OpenGaps::default();
+        open.add(gap(5, Some(9), GapCause::Unproven));
+        open.add(gap(30, Some(30), GapCause::LineDiscarded));
+        for within in [
+            evicted(5, Some(9)),
+            evicted(7, Some(8)),
+            gap(30, Some(30), GapCause::LineDiscarded),
+        ] {
+            assert!(open.cover(&within), "{within:?}");
+        }
+        let mut other_topic = evicted(5, Some(9));
+        other_topic.topics_left[0].topic = "Node".to_owned();
+        for beyond in [
+            evicted(4, Some(9)),
+            evicted(5, Some(10)),
+            evicted(5, None),
+            gap(7, Some(7), GapCause::LineDiscarded),
+            other_topic,
+        ] {
+            assert!(!open.cover(&beyond), "{beyond:?}");
+        }
+        open.add(gap(20, None, GapCause::Evicted));
+        assert!(open.cover(&evicted(20, None)) && open.cover(&evicted(20, Some(30))));
+        // What a namespace or a topic was added for says nothing of the others.
+        let mut open = OpenGaps::default();
+        open.add(gap(0, Some(9), GapCause::SubscriptionChanged));
+        let mut of_one = evicted(0, Some(9));
+        of_one.namespace = Some("team".to_owned());
+        open.add(of_one);
+        assert!(!open.cover(&evicted(5, Some(9))));
     }
 
     #[test]

@@ -13,7 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use super::dial::{Dial, Wire};
-use crate::options::Endpoint;
+use crate::options::{Endpoint, Place};
+use crate::testing::nomad::FakeNomad;
 
 /// What a server does next. Each `Bytes` is one read of the client at least.
 #[derive(Clone, Debug)]
@@ -95,6 +96,22 @@ impl Dial for Dialer {
             reader: None,
         };
         Box::pin(async move { Ok(Box::new(wire) as Box<dyn Wire>) })
+    }
+}
+
+/// The fake servers, which are known by their ports, without their sockets.
+#[derive(Debug)]
+pub(crate) struct Fakes(pub(crate) Vec<Arc<FakeNomad>>);
+
+impl Dial for Fakes {
+    fn dial<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, io::Result<Box<dyn Wire>>> {
+        let fake = self.0.iter().find(|fake| {
+            matches!(&endpoint.place, Place::Tcp { port, .. } if *port == fake.address().port())
+        });
+        Box::pin(async move {
+            let fake = fake.ok_or(io::ErrorKind::NotFound)?;
+            Ok(Box::new(fake.connect_in_memory()?) as Box<dyn Wire>)
+        })
     }
 }
 

@@ -198,6 +198,11 @@ impl Machine {
         self.another_region = another_region;
     }
 
+    /// The saved position is still the one that a user asks for, and may be one that is still to come.
+    pub(crate) fn waits_as_asked(&mut self) {
+        self.fresh = true;
+    }
+
     /// The namespaces that are known to be covered, if that is not what it was the last time.
     pub(crate) fn namespaces_to_save(&mut self) -> Option<KnownNamespaces> {
         self.covered.take_changed()

@@ -105,7 +105,7 @@ pub struct Status {
     pub read: RaftIndex,
     /// Index of the newest batch handed to the host.
     pub emitted: RaftIndex,
-    /// Everything up to here is answered.
+    /// Everything before this index is answered for, and of the index itself what was handed out first.
     pub acknowledged: RaftIndex,
     /// Events handed to the host since the start.
     pub events: u64,

@@ -16,7 +16,8 @@ use super::pending::Pending;
 use crate::checkpoint::{KnownNamespaces, OpenGaps, Subscription};
 use crate::event::{BatchId, Event, RaftIndex};
 use crate::invariants::{Invariant, Watch, memory_bounded};
-use crate::position::{Delivery, Ledger, Outcome, Positions, Resolved};
+use crate::options::TopicFilter;
+use crate::position::{Delivery, Ledger, Outcome, Position, Positions, Resolved};
 use crate::telemetry::{CountBytes, Telemetry};
 
 /// Shared between the driver, the stream and the acknowledgers.
@@ -51,8 +52,12 @@ struct Inner {
     watch: Watch,
     /// What is saved beside the position.
     gaps: OpenGaps,
+    /// Where the one of them begins that is not announced.
+    suspected: Option<RaftIndex>,
     namespaces: KnownNamespaces,
     subscription: Option<Subscription>,
+    /// What was subscribed to up to this position, which may be of something that is not any more.
+    topics_of: Option<(Position, Arc<[TopicFilter]>)>,
     saving: Option<Saving>,
     /// Where it begins is known: before that there is nothing to save.
     begun: bool,

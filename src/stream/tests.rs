@@ -4,6 +4,7 @@ mod answers;
 mod ends;
 mod quotes;
 mod redelivery;
+mod resume;
 
 use std::sync::Arc;
 use std::time::Duration;

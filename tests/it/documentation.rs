@@ -142,6 +142,10 @@ fn default_of(option: &str) -> Option<String> {
             assert!(format!("{settings:?}").contains("tls: None,"));
             return None;
         }
+        "data_dir" => {
+            assert!(format!("{settings:?}").contains("data_dir: None,"));
+            return None;
+        }
         "token" | "token_file" => {
             assert!(format!("{settings:?}").contains("token: None,"));
             return None;

@@ -3,6 +3,8 @@
 pub(crate) mod follower;
 mod namespaces;
 mod refusals;
+mod resume;
+mod saving;
 mod scripts;
 mod servers;
 mod stops;
@@ -108,7 +110,7 @@ async fn what_the_server_has_forgotten_is_announced_as_a_gap() {
     follower.until_notices("Gap", 1).await;
     let gap = follower.notice("Gap");
     assert!(
-        gap.contains("from: RaftIndex(7), to: Some(RaftIndex(12)), cause: \"unproven\""),
+        gap.contains("from: RaftIndex(7), to: Some(RaftIndex(12)), cause: Evicted"),
         "{gap}"
     );
 }

@@ -88,9 +88,11 @@ impl<A: Agents> Driver<A> {
         said.missing = missing;
     }
 
-    /// Events may be missing: it is said, and kept until they are there.
+    /// Events may be missing: it is said once, and kept until they are there. Each connection comes to the same conclusion anew.
     pub(super) fn gap(&mut self, gap: Gap) {
-        self.outbox.open_gap(self.kept(&gap));
+        if !self.outbox.open_gap(self.kept(&gap)) {
+            return;
+        }
         self.outbox.telemetry.gap(&gap);
         self.notice(gap.to.unwrap_or(gap.from), NoticeKind::Gap(gap));
     }
@@ -104,7 +106,7 @@ impl<A: Agents> Driver<A> {
             cause: GapCause::Unproven,
             namespace: None,
         };
-        self.outbox.open_gap(self.kept(&gap));
+        self.outbox.suspect(self.kept(&gap));
     }
 
     fn kept(&self, gap: &Gap) -> OpenGap {

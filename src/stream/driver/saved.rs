@@ -15,8 +15,9 @@ use crate::checkpoint::{
     SubscriptionChange,
 };
 use crate::event::RaftIndex;
-use crate::options::TopicFilter;
+use crate::options::{StartAt, TopicFilter};
 use crate::payload::time::Dating;
+use crate::position::Taken;
 use crate::position::proof::ProofKey;
 
 /// The pause after the first failure to get a folder; it doubles with each further one.
@@ -113,6 +114,9 @@ impl<A: Agents> Driver<A> {
             change.region.is_some(),
             saved.key,
         );
+        if saved.taken == Taken::Nothing && self.settings.start_at == StartAt::Index(at) {
+            self.machine.waits_as_asked();
+        }
         // What came last may have been of a topic that is not subscribed to any more.
         let mut topics = self.settings.topics.clone();
         for topic in &saved.subscription.topics {
@@ -121,6 +125,11 @@ impl<A: Agents> Driver<A> {
             }
         }
         self.asked_topics = topics.into();
+        if !change.topics_removed.is_empty() {
+            // Nor would a restart know that, before the position has moved.
+            self.outbox
+                .keep_topics(saved.position, Arc::clone(&self.asked_topics));
+        }
         if let Some(region) = &change.region {
             // Until it is known to be the same cluster, a restart has to ask again.
             let mut subscription = Subscription::of(&self.settings);

@@ -93,7 +93,7 @@ impl Doubt {
     }
 
     /// Takes an answer. `fresh` says that the mark has never been anything but what a user has asked for, `unknown_lines` that
-    /// lines of the mark's own index came that nothing is known of.
+    /// lines of the mark's own index came that nothing is known of, `older_lines` that nothing came but lines from before it.
     pub(super) fn answered(
         &mut self,
         now: Duration,
@@ -101,6 +101,7 @@ impl Doubt {
         mark: &Mark,
         fresh: bool,
         unknown_lines: bool,
+        older_lines: bool,
     ) -> Verdict {
         self.asked += 1;
         self.ask_at = Some(now + doubled(ASK_PAUSE, self.asked, ASK_PAUSE_MAX));
@@ -115,8 +116,10 @@ impl Doubt {
         };
         if ahead {
             return match self.why {
-                Why::NoProof => Verdict::Evicted,
                 Why::OnlyOlder => Verdict::Lags,
+                // A server that is behind the mark has what it lacks still to send.
+                Why::NoProof if older_lines => Verdict::Open,
+                Why::NoProof => Verdict::Evicted,
             };
         }
         if !complete {

@@ -111,9 +111,9 @@ impl Machine {
                 // It shows that the server has all that follows the mark.
                 joining.open = false;
                 joining.prove_by = None;
-            } else if let Some(prove_by) = &mut joining.prove_by {
+            } else if joining.prove_by.is_some() || joining.doubt.is_none() {
                 // A server that replays its log, or lags, gets the time that it needs.
-                *prove_by = now + PROOF_TIMEOUT;
+                joining.prove_by = Some(now + PROOF_TIMEOUT);
             }
         }
     }
@@ -162,7 +162,15 @@ impl Machine {
             && let Some(doubt) = &mut joining.doubt
         {
             let unknown_lines = self.unknown_lines;
-            let verdict = doubt.answered(now, tables, &self.mark, self.fresh, unknown_lines);
+            let older_lines = joining.older.is_some();
+            let verdict = doubt.answered(
+                now,
+                tables,
+                &self.mark,
+                self.fresh,
+                unknown_lines,
+                older_lines,
+            );
             self.decided(now, verdict, &mut outputs);
         }
         outputs
@@ -191,7 +199,9 @@ impl Machine {
             Verdict::Undecided => GapCause::Unproven,
         };
         joining.doubt = None;
-        joining.prove_by = None;
+        // All lines of a cluster that began anew would pass for old ones: where there are such, it is asked on.
+        let asks_on = verdict == Verdict::Undecided && joining.older.is_some();
+        joining.prove_by = asks_on.then_some(now + PROOF_TIMEOUT);
         if std::mem::take(&mut joining.open) || verdict == Verdict::Undecided {
             outputs.push(gap(at, None, cause));
         }

@@ -1,5 +1,7 @@
 //! What is saved of the outbox: how far everything is answered for, and what goes with it.
 
+use std::sync::Arc;
+
 use tokio::task::JoinHandle;
 
 use super::{Inner, Outbox};
@@ -7,6 +9,7 @@ use crate::checkpoint::{
     self, GapCause, KnownNamespaces, OpenGap, OpenGaps, Saver, State, Subscription,
 };
 use crate::event::RaftIndex;
+use crate::options::TopicFilter;
 use crate::position::proof::ProofKey;
 use crate::position::{Epoch, Position, Taken};
 
@@ -65,6 +68,7 @@ impl Outbox {
         let given_up = state.gaps.len();
         state.gaps = OpenGaps::default();
         state.gaps.add(gap);
+        state.suspected = None;
         state.namespaces = KnownNamespaces::Unknown;
         state.subscription = None;
         state.ledger.begin_epoch();
@@ -74,18 +78,35 @@ impl Outbox {
         (epoch, given_up)
     }
 
-    /// Keeps a gap until it is filled.
-    pub(in crate::stream) fn open_gap(&self, gap: OpenGap) {
+    /// Keeps a gap until it is filled. Says whether it is news: no gap that is kept already, and was announced, has all of it.
+    pub(in crate::stream) fn open_gap(&self, gap: OpenGap) -> bool {
         let mut state = self.lock();
-        state.gaps.add(gap);
-        self.gauge(&mut state);
-        state.changed();
+        let suspected = state.suspected.take_if(|from| *from == gap.from);
+        let news = suspected.is_some() || !state.gaps.cover(&gap);
+        if news {
+            state.gaps.add(gap);
+            self.gauge(&mut state);
+            state.changed();
+        }
+        news
+    }
+
+    /// Keeps a gap that is not announced, until it is or [is none](Self::close_doubt).
+    pub(in crate::stream) fn suspect(&self, gap: OpenGap) {
+        let mut state = self.lock();
+        if !state.gaps.cover(&gap) {
+            state.suspected = Some(gap.from);
+            state.gaps.add(gap);
+            self.gauge(&mut state);
+            state.changed();
+        }
     }
 
     /// There is no gap from this index on after all, and it is the same cluster: what was in doubt is shown.
     pub(in crate::stream) fn close_doubt(&self, from: RaftIndex) {
         let mut state = self.lock();
         state.subscription = None;
+        state.suspected = None;
         state.gaps.retain(|gap| {
             gap.from != from || gap.cause != GapCause::Unproven || gap.namespace.is_some()
         });
@@ -109,6 +130,12 @@ impl Outbox {
         }
     }
 
+    /// Saves these topics for as long as the position is this one: what was taken there may be of one that is not subscribed to any
+    /// more.
+    pub(in crate::stream) fn keep_topics(&self, position: Position, topics: Arc<[TopicFilter]>) {
+        self.lock().topics_of = Some((position, topics));
+    }
+
     /// Keeps, from now on, what is needed to save the position.
     pub(in crate::stream) fn keep_proofs(&self, key: ProofKey) {
         self.lock().ledger.keep_proofs(key);
@@ -117,18 +144,20 @@ impl Outbox {
     /// What is to be saved at this moment. Proofs are computed without the lock. `subscription` is what is saved, unless another one
     /// was noted.
     pub(in crate::stream) fn snapshot(&self, key: ProofKey, subscription: &Subscription) -> State {
-        let (answered, gaps, namespaces, noted) = {
+        let (answered, gaps, namespaces, noted, topics_of) = {
             let state = self.lock();
-            let noted = state.subscription.clone();
-            let gaps = state.gaps.clone();
             (
                 state.ledger.answered(),
-                gaps,
+                state.gaps.clone(),
                 state.namespaces.clone(),
-                noted,
+                state.subscription.clone(),
+                state.topics_of.clone(),
             )
         };
-        let subscription = noted.unwrap_or_else(|| subscription.clone());
+        let mut subscription = noted.unwrap_or_else(|| subscription.clone());
+        if let Some((_, topics)) = topics_of.filter(|(at, _)| *at == answered.position) {
+            subscription.topics = topics.to_vec();
+        }
         State {
             position: answered.position,
             newest: answered.newest,

@@ -7,9 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::access::Access;
+use super::cluster::parse_all;
 use super::state::{Settings, Shared};
 use super::version::Version;
-use super::{DEFAULT_REGION, FakeNomad, parse_all};
+use super::{DEFAULT_REGION, FakeNomad};
 use crate::testing::tls::ServerTls;
 
 /// Options of a [`FakeNomad`], with the defaults of an agent without ACLs.

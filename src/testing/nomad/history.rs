@@ -71,6 +71,13 @@ impl History {
         }
     }
 
+    /// Forgets the oldest lines, whatever their index.
+    pub(super) fn evict_lines(&mut self, count: usize) {
+        let count = count.min(self.lines.len());
+        self.lines.drain(..count);
+        self.head += count as Serial;
+    }
+
     /// Forgets everything.
     pub(super) fn evict_all(&mut self) {
         self.head = self.end();
@@ -222,6 +229,16 @@ mod tests {
         buffer.push(Arc::new(Line::opaque(4, Bytes::new())));
         assert!(matches!(buffer.find(one_behind), Found::Dropped));
         assert!(matches!(buffer.find(at_the_end), Found::Line(line) if line.index == 4));
+    }
+
+    #[test]
+    fn forgetting_by_count_leaves_half_an_index() {
+        let mut buffer = history(20, &[8, 13, 13, 17]);
+        buffer.evict_lines(2);
+        assert_eq!(indexes_from(&buffer, 13), [13, 17]);
+        buffer.evict_lines(9);
+        assert_eq!(buffer.end(), 4);
+        assert!(matches!(buffer.find(buffer.start_at(13)), Found::Nothing));
     }
 
     #[test]

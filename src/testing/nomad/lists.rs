@@ -9,9 +9,10 @@ use super::{DEFAULT_NAMESPACE, Leader};
 
 /// The lists of Nomad's API that answer `[]` when nothing else was said, with the topics whose events move their index.
 ///
-/// Volumes and plugins are lists of their own per `type`.
+/// Volumes and plugins are lists of their own per `type`. That of jobs tells the index of their summaries, too, which count
+/// allocations (`nomad/job_endpoint.go`).
 const LISTS: &[(&str, &[&str])] = &[
-    ("/v1/jobs", &["Job"]),
+    ("/v1/jobs", &["Job", "Allocation"]),
     ("/v1/allocations", &["Allocation"]),
     ("/v1/evaluations", &["Evaluation"]),
     ("/v1/deployments", &["Deployment"]),
@@ -34,36 +35,59 @@ const LISTS: &[(&str, &[&str])] = &[
 
 const NAMESPACES: &str = "/v1/namespaces";
 
+/// What is the matter with a list, until it is [mended](super::FakeNomad::mend_lists).
+///
+/// For one that the token may not read there is [`deny`](super::FakeNomad::deny), for one that lags
+/// [`set_list_index`](super::FakeNomad::set_list_index).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ListFault {
+    /// It answers with this status and text.
+    Error(u16, String),
+    /// The request is taken, and nothing comes.
+    Hang,
+}
+
+/// The tables of a cluster at one moment, as `nomad operator snapshot save` keeps them.
+#[derive(Clone, Debug)]
+pub struct ClusterSnapshot(Tables);
+
+/// What the lines have written.
+#[derive(Clone, Debug)]
+struct Tables {
+    /// Newest index by list.
+    moved: BTreeMap<&'static str, u64>,
+    namespaces: BTreeMap<String, u64>,
+}
+
 /// What is known beside the stream.
 #[derive(Debug)]
 pub(super) struct Lists {
-    /// Newest index by list, from the lines.
-    moved: BTreeMap<&'static str, u64>,
+    /// As the leader has them: that is what a request without `stale` gets.
+    tables: Tables,
+    /// As this server has them.
+    own: Tables,
+    /// By list; `None` is every list that has none of its own.
+    faults: BTreeMap<Option<String>, ListFault>,
     /// Index by list, as a test wants it.
     indexes: BTreeMap<String, u64>,
     /// Body by path, as a test wants it.
     bodies: BTreeMap<String, String>,
     /// Answers that are given once.
     once: VecDeque<(String, Answer)>,
-    namespaces: BTreeMap<String, u64>,
     pub(super) leader: Leader,
 }
 
-impl Lists {
-    pub(super) fn new() -> Self {
+impl Tables {
+    fn new() -> Self {
         Self {
             moved: BTreeMap::new(),
-            indexes: BTreeMap::new(),
-            bodies: BTreeMap::new(),
-            once: VecDeque::new(),
             // Nomad makes the namespace `default` with its first write.
             namespaces: BTreeMap::from([(DEFAULT_NAMESPACE.to_owned(), 1)]),
-            leader: Leader::default(),
         }
     }
 
-    /// A line was written: its tables moved, and its namespaces exist.
-    pub(super) fn note(&mut self, line: &Line) {
+    fn note(&mut self, line: &Line) {
         for event in line.events.iter().flatten() {
             for (list, topics) in LISTS {
                 if topics.contains(&event.topic.as_str()) {
@@ -77,20 +101,91 @@ impl Lists {
         }
     }
 
-    /// Another cluster: nothing of what the lines told is true any more.
-    pub(super) fn forget_lines(&mut self) {
-        self.moved.clear();
-        self.namespaces.retain(|name, _| name == DEFAULT_NAMESPACE);
-    }
-
-    pub(super) fn add_namespace(&mut self, name: &str, create_index: u64) {
+    fn add_namespace(&mut self, name: &str, create_index: u64) {
         self.namespaces
             .entry(name.to_owned())
             .or_insert(create_index);
     }
 
+    fn namespace_rows(&self, sees: &dyn Fn(&str) -> bool) -> String {
+        let rows: Vec<String> = self
+            .namespaces
+            .iter()
+            .filter(|(name, _)| sees(name))
+            .map(|(name, index)| {
+                // Nomad allows letters, digits and dashes in a name, so it needs no escapes.
+                format!(
+                    r#"{{"Capabilities":null,"CreateIndex":{index},"Description":"","Meta":null,"ModifyIndex":{index},"Name":"{name}","Quota":""}}"#
+                )
+            })
+            .collect();
+        format!("[{}]", rows.join(","))
+    }
+}
+
+impl Lists {
+    pub(super) fn new() -> Self {
+        Self {
+            tables: Tables::new(),
+            own: Tables::new(),
+            faults: BTreeMap::new(),
+            indexes: BTreeMap::new(),
+            bodies: BTreeMap::new(),
+            once: VecDeque::new(),
+            leader: Leader::default(),
+        }
+    }
+
+    /// A line was written: its tables moved, and its namespaces exist.
+    pub(super) fn note(&mut self, line: &Line) {
+        self.tables.note(line);
+        self.own.note(line);
+    }
+
+    /// A line was written, and this server has not got it yet.
+    pub(super) fn note_elsewhere(&mut self, line: &Line) {
+        self.tables.note(line);
+    }
+
+    /// Another cluster: nothing of what the lines told is true any more.
+    pub(super) fn forget_lines(&mut self) {
+        self.restore(&ClusterSnapshot(Tables::new()));
+    }
+
+    pub(super) fn snapshot(&self) -> ClusterSnapshot {
+        ClusterSnapshot(self.tables.clone())
+    }
+
+    pub(super) fn restore(&mut self, snapshot: &ClusterSnapshot) {
+        self.tables.clone_from(&snapshot.0);
+        self.own.clone_from(&snapshot.0);
+    }
+
+    pub(super) fn add_namespace(&mut self, name: &str, create_index: u64) {
+        self.tables.add_namespace(name, create_index);
+        self.own.add_namespace(name, create_index);
+    }
+
     pub(super) fn namespaces(&self) -> impl Iterator<Item = &str> {
-        self.namespaces.keys().map(String::as_str)
+        self.own.namespaces.keys().map(String::as_str)
+    }
+
+    pub(super) fn set_fault(&mut self, list: Option<&str>, fault: ListFault) {
+        self.faults.insert(list.map(str::to_owned), fault);
+    }
+
+    pub(super) fn mend(&mut self) {
+        self.faults.clear();
+    }
+
+    /// What is the matter with the list that is asked for.
+    pub(super) fn fault(&self, request: &SeenRequest) -> Option<&ListFault> {
+        let path = path_of(request);
+        if LISTS.iter().all(|(list, _)| *list != path) && path != NAMESPACES {
+            return None;
+        }
+        let of_all = || self.faults.get(&None).filter(|_| path != NAMESPACES);
+        self.faults.get(&Some(path.clone())).or_else(of_all)
     }
 
     pub(super) fn set_index(&mut self, list: &str, index: u64) {
@@ -116,20 +211,19 @@ impl Lists {
         if request.query_value("stale").is_none() && !self.leader.known {
             return Answer::error(500, "No cluster leader");
         }
-        let path = match request.query_value("type") {
-            Some(kind) if ["/v1/volumes", "/v1/plugins"].contains(&request.path.as_str()) => {
-                format!("{}?type={kind}", request.path)
-            }
-            _ => request.path.clone(),
+        let tables = match request.query_value("stale") {
+            Some(_) => &self.own,
+            None => &self.tables,
         };
+        let path = path_of(request);
         let moved = LISTS
             .iter()
             .find(|(list, _)| *list == path)
-            .map(|(list, _)| self.moved.get(list).copied().unwrap_or_default());
+            .map(|(list, _)| tables.moved.get(list).copied().unwrap_or_default());
         let (default_body, moved) = match (path.as_str(), moved) {
             (NAMESPACES, _) => (
-                Some(self.namespace_rows(sees)),
-                self.namespaces.values().max().copied(),
+                Some(tables.namespace_rows(sees)),
+                tables.namespaces.values().max().copied(),
             ),
             ("/v1/status/leader", _) => (Some("\"127.0.0.1:4647\"".to_owned()), None),
             (_, Some(moved)) => (Some("[]".to_owned()), Some(moved)),
@@ -163,19 +257,14 @@ impl Lists {
                 self.leader.last_contact.as_millis().to_string(),
             )
     }
+}
 
-    fn namespace_rows(&self, sees: &dyn Fn(&str) -> bool) -> String {
-        let rows: Vec<String> = self
-            .namespaces
-            .iter()
-            .filter(|(name, _)| sees(name))
-            .map(|(name, index)| {
-                // Nomad allows letters, digits and dashes in a name, so it needs no escapes.
-                format!(
-                    r#"{{"Capabilities":null,"CreateIndex":{index},"Description":"","Meta":null,"ModifyIndex":{index},"Name":"{name}","Quota":""}}"#
-                )
-            })
-            .collect();
-        format!("[{}]", rows.join(","))
+/// The list that is asked for.
+fn path_of(request: &SeenRequest) -> String {
+    match request.query_value("type") {
+        Some(kind) if ["/v1/volumes", "/v1/plugins"].contains(&request.path.as_str()) => {
+            format!("{}?type={kind}", request.path)
+        }
+        _ => request.path.clone(),
     }
 }

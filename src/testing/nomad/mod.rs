@@ -7,7 +7,8 @@
 //!
 //! It does not imitate: compression, blocking queries, pagination and filters of the lists, lists that a token sees a part of (but
 //! for the namespaces), workload identities, and what a real agent makes of parameters that its shared parser refuses (a negative `index`
-//! is a plain 400 here). Its sockets are real, so it is not for a paused clock: that would run ahead of them.
+//! is a plain 400 here). Its sockets are real, so they are not for a paused clock, which would run ahead of them;
+//! [connections in memory](FakeNomad::connect_in_memory) are.
 //!
 //! # Examples
 //!
@@ -33,6 +34,7 @@
 
 mod access;
 mod builder;
+mod cluster;
 mod handle;
 mod history;
 mod line;
@@ -54,22 +56,20 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
+use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::testing::DeadlinePassed;
-use crate::testing::recording::HEARTBEAT;
-use line::Line;
 use socket::Listeners;
 use state::Shared;
-use version::Answer;
 
 pub use access::Access;
 pub use builder::FakeNomadBuilder;
 pub use handle::StreamHandle;
 pub use line::{BatchText, EventText, KeyOrder, LineError};
+pub use lists::{ClusterSnapshot, ListFault};
 pub use request::SeenRequest;
 pub use script::{Fault, Point, Script};
 pub use version::Version;
@@ -79,6 +79,9 @@ pub const STREAM_PATH: &str = "/v1/event/stream";
 
 /// The namespace that every cluster has, and that a request without one means.
 pub(in crate::testing) const DEFAULT_NAMESPACE: &str = "default";
+
+/// So many bytes are on their way in a connection in memory.
+const MEMORY_BYTES: usize = 64 << 10;
 
 /// The region of an agent that was given none.
 const DEFAULT_REGION: &str = "global";
@@ -112,6 +115,7 @@ pub struct FakeNomad {
 
 struct Running {
     stop: oneshot::Sender<()>,
+    connect: mpsc::UnboundedSender<DuplexStream>,
     task: JoinHandle<()>,
 }
 
@@ -134,10 +138,15 @@ impl FakeNomad {
     }
 
     fn run(&self, tcp: TcpListener) -> io::Result<()> {
-        let listeners = Listeners::new(tcp, self.shared.settings.unix_socket.as_ref())?;
+        let (connect, memory) = mpsc::unbounded_channel();
+        let listeners = Listeners::new(tcp, self.shared.settings.unix_socket.as_ref(), memory)?;
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(server::run(listeners, Arc::clone(&self.shared), stopped));
-        *self.running() = Some(Running { stop, task });
+        *self.running() = Some(Running {
+            stop,
+            connect,
+            task,
+        });
         Ok(())
     }
 
@@ -161,12 +170,29 @@ impl FakeNomad {
         self.address
     }
 
+    /// Connects without a socket and without TLS, for tests with a paused clock.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::ConnectionRefused`] while it is [stopped](Self::stop).
+    pub fn connect_in_memory(&self) -> io::Result<DuplexStream> {
+        let (client, server) = tokio::io::duplex(MEMORY_BYTES);
+        let running = self.running();
+        let connected = running
+            .as_ref()
+            .map(|running| running.connect.send(server).is_ok());
+        match connected {
+            Some(true) => Ok(client),
+            _ => Err(io::ErrorKind::ConnectionRefused.into()),
+        }
+    }
+
     /// Stops listening and closes every connection, as a killed agent: from then on connections are refused.
     ///
     /// History and settings stay. For a polite end, [inject](Self::inject) [`Fault::SubscriptionClosed`] first.
     pub async fn stop(&self) {
         let running = self.running().take();
-        if let Some(Running { stop, task }) = running {
+        if let Some(Running { stop, task, .. }) = running {
             // Either it listens for this, or it has ended already.
             let _ = stop.send(());
             let _ = task.await;
@@ -193,85 +219,6 @@ impl FakeNomad {
     pub async fn restart(&self) -> io::Result<()> {
         self.stop().await;
         self.start_again().await
-    }
-
-    /// Adds a line to the history, as one transaction of the cluster. Heartbeats are passed over.
-    ///
-    /// The index of the lists of its topics moves with it, and its namespaces exist from then on.
-    ///
-    /// # Errors
-    ///
-    /// The line is not a batch; see [`append_opaque`](Self::append_opaque).
-    pub fn append(&self, line: impl Into<Bytes>) -> Result<(), LineError> {
-        if let Some(line) = parse(line.into())? {
-            self.shared.change(|state| state.append(line));
-        }
-        Ok(())
-    }
-
-    /// Builds a line and adds it.
-    ///
-    /// # Errors
-    ///
-    /// The line cannot be built.
-    pub fn append_batch(&self, batch: &BatchText) -> Result<(), LineError> {
-        self.append(batch.to_bytes()?)
-    }
-
-    /// Adds a line that nobody looks into: it goes to every subscriber byte for byte, at `index` of the history.
-    ///
-    /// For what no Nomad should send: broken JSON, `NaN`, an empty line.
-    pub fn append_opaque(&self, index: u64, line: impl Into<Bytes>) {
-        let line = Arc::new(Line::opaque(index, line.into()));
-        self.shared.change(|state| state.append(line));
-    }
-
-    /// Forgets all lines below `index`, as if so many had come that they fell out of the buffer.
-    ///
-    /// A stream that has not sent them yet is dropped.
-    pub fn evict_to(&self, index: u64) {
-        self.shared.change(|state| state.history.evict_to(index));
-    }
-
-    /// Forgets all lines. New streams wait for the next one, whatever index they ask for.
-    pub fn evict_all(&self) {
-        self.shared.change(|state| state.history.evict_all());
-    }
-
-    /// Lets the next stream see `lines` come from the first on, whatever index it asks for.
-    ///
-    /// That is a client which connects while a server that was just started applies its log again. The lines become the whole history
-    /// with that connection, as far as the buffer holds them.
-    ///
-    /// # Errors
-    ///
-    /// A line is not a batch.
-    pub fn replay_log_on_next_connect(
-        &self,
-        lines: impl IntoIterator<Item = Bytes>,
-    ) -> Result<(), LineError> {
-        let lines = parse_all(lines)?;
-        self.shared.change(|state| state.replay = Some(lines));
-        Ok(())
-    }
-
-    /// Becomes another, rebuilt cluster with these lines: old ones, their table indexes and namespaces are gone, and streams are
-    /// closed.
-    ///
-    /// # Errors
-    ///
-    /// A line is not a batch.
-    pub fn replace_history(&self, lines: impl IntoIterator<Item = Bytes>) -> Result<(), LineError> {
-        let lines = parse_all(lines)?;
-        self.inject(&Fault::Close);
-        self.shared.change(|state| {
-            state.history.evict_all();
-            state.lists.forget_lines();
-            for line in lines {
-                state.append(line);
-            }
-        });
-        Ok(())
     }
 
     /// Changes the token that requests need, a management token; `None` is a cluster without ACLs. Open streams go on.
@@ -314,33 +261,6 @@ impl FakeNomad {
     /// Takes [`deny`](Self::deny) back.
     pub fn allow(&self, path: &str) {
         self.shared.change(|state| state.denied.remove(path));
-    }
-
-    /// Makes a namespace. Streams with `namespace=*` that are open already do not see its events.
-    pub fn add_namespace(&self, name: &str, create_index: u64) {
-        self.shared
-            .change(|state| state.lists.add_namespace(name, create_index));
-    }
-
-    /// Sets `X-Nomad-Index` of a list, which otherwise is the newest index with an event of its topic.
-    ///
-    /// Volumes and plugins are listed by type: `/v1/volumes?type=csi`.
-    pub fn set_list_index(&self, path: &str, index: u64) {
-        self.shared
-            .change(|state| state.lists.set_index(path, index));
-    }
-
-    /// Sets what a path answers, also one that is unknown otherwise, as `/v1/job/web`.
-    pub fn set_body(&self, path: &str, json: impl Into<String>) {
-        let json = json.into();
-        self.shared.change(|state| state.lists.set_body(path, json));
-    }
-
-    /// Answers the next request of an ordinary path with this status and text, once, whatever its token.
-    pub fn answer_once(&self, path: &str, status: u16, text: impl Into<String>) {
-        let answer = Answer::error(status, text);
-        self.shared
-            .change(|state| state.lists.answer_once(path, answer));
     }
 
     /// Says whether there is a leader, and when it was heard last.
@@ -469,17 +389,4 @@ impl std::fmt::Debug for FakeNomad {
             .field("settings", &self.shared.settings)
             .finish_non_exhaustive()
     }
-}
-
-/// Reads a line; `None` for a heartbeat, which the server makes itself.
-fn parse(line: Bytes) -> Result<Option<Arc<Line>>, LineError> {
-    if line.as_ref() == HEARTBEAT {
-        return Ok(None);
-    }
-    Line::parse(line).map(|line| Some(Arc::new(line)))
-}
-
-fn parse_all(lines: impl IntoIterator<Item = Bytes>) -> Result<Vec<Arc<Line>>, LineError> {
-    let lines = lines.into_iter().map(parse);
-    lines.filter_map(Result::transpose).collect()
 }

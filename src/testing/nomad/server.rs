@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::lists::ListFault;
 use super::request::{self, SeenRequest};
 use super::socket::{Accepted, Listeners, Socket};
 use super::state::Shared;
@@ -23,7 +24,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 /// Serves until `stop`, then closes the listener and every connection before it returns.
 pub(super) async fn run(
-    listeners: Listeners,
+    mut listeners: Listeners,
     shared: Arc<Shared>,
     mut stop: oneshot::Receiver<()>,
 ) {
@@ -72,8 +73,10 @@ async fn serve(accepted: Accepted, shared: &Shared) {
         let after = if request.is_stream() {
             stream::serve(&mut connection, shared, &request).await
         } else {
-            let answer = ordinary(shared, &request);
-            connection.answer(&answer, &request).await
+            match ordinary(shared, &request) {
+                Some(answer) => connection.answer(&answer, &request).await,
+                None => connection.hang().await,
+            }
         };
         match after {
             After::KeepOpen => {}
@@ -87,13 +90,18 @@ async fn serve(accepted: Accepted, shared: &Shared) {
     }
 }
 
-/// The answer of an ordinary endpoint.
-fn ordinary(shared: &Shared, request: &SeenRequest) -> Answer {
+/// The answer of an ordinary endpoint; nothing where there is to be none.
+fn ordinary(shared: &Shared, request: &SeenRequest) -> Option<Answer> {
     let once = shared.state().lists.take_once(&request.path);
     if let Some(answer) = once.or_else(|| shared.refusal(request)) {
-        return answer;
+        return Some(answer);
     }
-    shared.answer(request)
+    let fault = shared.state().lists.fault(request).cloned();
+    match fault {
+        Some(ListFault::Hang) => None,
+        Some(ListFault::Error(status, text)) => Some(Answer::error(status, text)),
+        None => Some(shared.answer(request)),
+    }
 }
 
 /// A client's connection.
@@ -129,11 +137,15 @@ impl Connection {
     /// Writes a head, and then nothing for `delay`, unless the client leaves.
     pub(super) async fn answer_and_hang(&mut self, head: &[u8], delay: Duration) -> After {
         if self.writer.write_all(head).await.is_ok() && self.writer.flush().await.is_ok() {
-            let mut piece = [0; 64];
-            let until_the_client_leaves =
-                async { while matches!(self.reader.read(&mut piece).await, Ok(1..)) {} };
-            let _ = timeout(delay, until_the_client_leaves).await;
+            let _ = timeout(delay, self.hang()).await;
         }
+        After::Close
+    }
+
+    /// Writes nothing, until the client leaves or the fake stops.
+    async fn hang(&mut self) -> After {
+        let mut piece = [0; 64];
+        while matches!(self.reader.read(&mut piece).await, Ok(1..)) {}
         After::Close
     }
 }

@@ -1,12 +1,13 @@
-//! What the fake listens on: TCP, TLS over it, and a socket of the file system.
+//! What the fake listens on: TCP, TLS over it, a socket of the file system, and connections in memory.
 
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -23,11 +24,16 @@ const WANTS_TLS: &[u8] =
 pub(super) struct Listeners {
     pub(super) tcp: TcpListener,
     pub(super) unix: Option<UnixListener>,
+    pub(super) memory: mpsc::UnboundedReceiver<DuplexStream>,
 }
 
 impl Listeners {
     /// Listens on a socket of the file system, too. A socket that was left there is replaced.
-    pub(super) fn new(tcp: TcpListener, path: Option<&PathBuf>) -> io::Result<Self> {
+    pub(super) fn new(
+        tcp: TcpListener,
+        path: Option<&PathBuf>,
+        memory: mpsc::UnboundedReceiver<DuplexStream>,
+    ) -> io::Result<Self> {
         let unix = path.map(|path| {
             let _ = std::fs::remove_file(path);
             UnixListener::bind(path)
@@ -35,11 +41,12 @@ impl Listeners {
         Ok(Self {
             tcp,
             unix: unix.transpose()?,
+            memory,
         })
     }
 
     /// The next client. Cancel safe.
-    pub(super) async fn accept(&self) -> io::Result<Accepted> {
+    pub(super) async fn accept(&mut self) -> io::Result<Accepted> {
         let unix = async {
             match &self.unix {
                 Some(unix) => unix.accept().await,
@@ -49,6 +56,7 @@ impl Listeners {
         tokio::select! {
             accepted = self.tcp.accept() => accepted.map(|(stream, _)| Accepted::Tcp(stream)),
             accepted = unix => accepted.map(|(stream, _)| Accepted::Unix(stream)),
+            Some(stream) = self.memory.recv() => Ok(Accepted::Memory(stream)),
         }
     }
 }
@@ -57,6 +65,7 @@ impl Listeners {
 pub(super) enum Accepted {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Memory(DuplexStream),
 }
 
 impl Accepted {
@@ -64,6 +73,7 @@ impl Accepted {
     pub(super) async fn open(self, tls: Option<&ServerTls>) -> io::Result<Option<Socket>> {
         let mut stream = match self {
             Self::Unix(stream) => return Ok(Some(Socket::Unix(stream))),
+            Self::Memory(stream) => return Ok(Some(Socket::Memory(stream))),
             Self::Tcp(stream) => stream,
         };
         // Every piece leaves at once; if that cannot be had, the stream is still right.
@@ -87,6 +97,7 @@ pub(super) enum Socket {
     Tcp(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
     Unix(UnixStream),
+    Memory(DuplexStream),
 }
 
 impl Socket {
@@ -94,7 +105,7 @@ impl Socket {
     pub(super) fn server_name(&self) -> Option<String> {
         match self {
             Self::Tls(stream) => stream.get_ref().1.server_name().map(str::to_owned),
-            Self::Tcp(_) | Self::Unix(_) => None,
+            Self::Tcp(_) | Self::Unix(_) | Self::Memory(_) => None,
         }
     }
 
@@ -102,7 +113,7 @@ impl Socket {
     pub(super) fn has_client_certificate(&self) -> bool {
         match self {
             Self::Tls(stream) => stream.get_ref().1.peer_certificates().is_some(),
-            Self::Tcp(_) | Self::Unix(_) => false,
+            Self::Tcp(_) | Self::Unix(_) | Self::Memory(_) => false,
         }
     }
 
@@ -111,7 +122,7 @@ impl Socket {
         let _ = match &self {
             Self::Tcp(stream) => stream.set_zero_linger(),
             Self::Tls(stream) => stream.get_ref().0.set_zero_linger(),
-            Self::Unix(_) => Ok(()),
+            Self::Unix(_) | Self::Memory(_) => Ok(()),
         };
     }
 }
@@ -125,6 +136,7 @@ impl AsyncRead for Socket {
         match &mut *self {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Memory(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => match Pin::new(stream).poll_read(cx, buf) {
                 // A client that closes without `close_notify` has closed as others do.
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -146,6 +158,7 @@ impl AsyncWrite for Socket {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Memory(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -154,6 +167,7 @@ impl AsyncWrite for Socket {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Memory(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -162,6 +176,7 @@ impl AsyncWrite for Socket {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Memory(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

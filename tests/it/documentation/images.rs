@@ -81,9 +81,18 @@ fn each_program_is_an_image_that_runs_a_shipped_configuration_without_being_root
             .iter()
             .any(|line| *line == "USER 65532:65532")
     );
+    let folder = after("runtime")
+        .iter()
+        .find_map(|line| line.strip_prefix("ENV NOMAD_EVENTS_DATA_DIR="))
+        .unwrap();
     for program in ["nomad-events", "nomad-vector"] {
         assert!(instructions.contains(&format!("FROM runtime AS {program}")));
         let stage = after(program);
+        // What is saved outlives the container, in a folder that the user may write to.
+        let made = format!("COPY --from=build-{program} --chown=65532:65532 {folder} {folder}");
+        let kept = format!("VOLUME [\"{folder}\"]");
+        let place = |wanted: &str| stage.iter().position(|line| *line == wanted).unwrap();
+        assert!(place(&made) < place(&kept), "{stage:?}");
         assert!(!stage.iter().any(|line| line.starts_with("USER")));
         let binary = format!("ENTRYPOINT [\"/usr/local/bin/{program}\"]");
         assert!(stage.contains(&&binary), "{stage:?}");

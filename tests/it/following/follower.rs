@@ -1,10 +1,11 @@
 //! A host in small: takes items, remembers them, answers them.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use nomad_events::options::Options;
+use nomad_events::options::{Options, Settings};
 use nomad_events::stream::notice::{Disconnected, Gap, Notice, NoticeKind, Status};
 use nomad_events::testing::nomad::FakeNomad;
 use nomad_events::{Acknowledger, BatchId, Delivery, Event, EventStream, Item};
@@ -30,7 +31,20 @@ impl Follower {
     pub(crate) fn with_endpoints(endpoints: &[String], options: &str) -> Self {
         let mut options: Options = serde_json::from_str(options).unwrap();
         options.endpoints = Some(endpoints.to_vec());
-        let stream = EventStream::follow(options.settings(|_| None).unwrap());
+        Self::with_settings(options.settings(|_| None).unwrap())
+    }
+
+    /// The same, with the position saved in this folder.
+    pub(crate) fn saving(data_dir: &Path, endpoints: &[String], options: &str) -> Self {
+        let mut options: Options = serde_json::from_str(options).unwrap();
+        options.endpoints = Some(endpoints.to_vec());
+        let mut settings = options.settings(|_| None).unwrap();
+        settings.keep_position(Some(data_dir), "nomad").unwrap();
+        Self::with_settings(settings)
+    }
+
+    fn with_settings(settings: Settings) -> Self {
+        let stream = EventStream::follow(settings);
         Self {
             acknowledger: stream.acknowledger(),
             stream,
@@ -98,6 +112,17 @@ impl Follower {
     /// Answers nothing from now on.
     pub(crate) fn hold_answers(&mut self) {
         self.held = Some(Vec::new());
+    }
+
+    /// Answers the oldest of what is held.
+    pub(crate) fn answer_oldest(&mut self, delivery: Delivery) {
+        let held = self.held.as_mut().unwrap();
+        self.acknowledger.resolve(held.remove(0), delivery);
+    }
+
+    /// The oldest of what is held, with the means to answer it when the stream is gone.
+    pub(crate) fn oldest_held(&self) -> (Acknowledger, BatchId) {
+        (self.acknowledger.clone(), self.held.as_ref().unwrap()[0])
     }
 
     /// Answers what was held, and what comes.
@@ -174,6 +199,17 @@ impl Follower {
                 NoticeKind::Disconnected(told) => Some(told),
                 _ => None,
             })
+            .collect()
+    }
+
+    /// The fields of the notices of a type, as hosts write them.
+    pub(crate) fn fields(&self, kind: &str) -> Vec<serde_json::Value> {
+        let of_kind = self
+            .notices
+            .iter()
+            .filter(|notice| notice.kind.name() == kind);
+        of_kind
+            .map(|notice| serde_json::to_value(&notice.kind).unwrap()[kind].take())
             .collect()
     }
 

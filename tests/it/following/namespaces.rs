@@ -36,7 +36,7 @@ async fn a_new_namespace_is_followed_and_what_went_by_is_a_gap() {
     let gap = follower.notice("Gap");
     assert!(
         gap.contains("from: RaftIndex(6), to: Some(RaftIndex(8))")
-            && gap.contains(r#"cause: "namespace_added", namespace: Some("team")"#),
+            && gap.contains(r#"cause: NamespaceAdded, namespace: Some("team")"#),
         "{gap}"
     );
     follower.until_notices("Connected", 2).await;

@@ -56,7 +56,7 @@ async fn a_line_of_countless_events_is_told_and_the_next_one_is_taken() {
     );
     let gap = follower.notice("Gap");
     assert!(
-        gap.contains("from: RaftIndex(6), to: Some(RaftIndex(6)), cause: \"line_discarded\""),
+        gap.contains("from: RaftIndex(6), to: Some(RaftIndex(6)), cause: LineDiscarded"),
         "{gap}"
     );
     assert_eq!(follower.status().discarded_lines, 1);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use nomad_events::checkpoint::Folder;
 use nomad_events::testing::eventually;
 use nomad_events::testing::loki::FakeLoki;
 use nomad_events::testing::nomad::{BatchText, EventText, FakeNomad};
@@ -22,7 +23,7 @@ pub(crate) fn root() -> &'static Path {
         .expect("the plugin is in the repository")
 }
 
-/// A working directory with the shipped files in it as in the repository.
+/// A working directory with the shipped files in it as in the repository, and nothing saved.
 pub(crate) struct Place(TempDir);
 
 impl Place {
@@ -31,6 +32,7 @@ impl Place {
         for shipped in ["config", "vrl"] {
             symlink(root().join(shipped), folder.path().join(shipped)).unwrap();
         }
+        fs::create_dir(folder.path().join("data")).unwrap();
         Self(folder)
     }
 
@@ -50,8 +52,7 @@ impl Place {
         let text = text
             .replacen("[sources.nomad]", &format!("[sources.nomad]\n{source}"), 1)
             .replacen("[sinks.loki]", &format!("[sinks.loki]\n{sink}"), 1);
-        // `validate` and `run` want the global folder to be there.
-        self.file("changed.toml", &format!("data_dir = \".\"\n{text}"))
+        self.file("changed.toml", &text)
     }
 
     /// `nomad-vector` with these arguments, here, in an environment without a cluster.
@@ -149,6 +150,19 @@ pub(crate) fn job(index: u64, id: &str) -> BatchText {
     BatchText::new(index).event(EventText::new("Job", "JobRegistered", id).payload(format!(
         r#"{{"Job":{{"ID":"{id}","Type":"service","Status":"running","Version":0}}}}"#
     )))
+}
+
+/// The index that is saved for the source `nomad` in a folder.
+pub(crate) fn saved(data: &Path) -> Option<u64> {
+    let state = Folder::of(data, "nomad").unwrap().read().unwrap();
+    state.map(|state| state.position.index.0)
+}
+
+/// Waits until this index is saved in the shipped `data_dir`.
+pub(crate) async fn until_saved(place: &Place, index: u64) {
+    let data = place.path().join("data");
+    let waited = eventually(PATIENCE, || saved(&data) == Some(index)).await;
+    assert!(waited.is_ok(), "{:?} is saved", saved(&data));
 }
 
 /// The jobs that have come to Loki, each as often as it is there.

@@ -164,6 +164,17 @@ fn a_server_that_sends_only_older_lines_is_asked_about_and_may_lag() {
 }
 
 #[test]
+fn a_server_that_lags_behind_its_leader_is_no_gap() {
+    let mut lab = Lab::resumed_at_seven();
+    lab.beat();
+    assert_eq!(lab.line(6, &["old"]), ["duplicates 1"]);
+    assert_eq!(lab.wait(10), ["ask 1"]);
+    assert!(lab.tables(12, true).is_empty());
+    assert_eq!(lab.line(7, &["b", "c"]), ["duplicates 2"]);
+    assert_eq!(lab.line(12, &["x"]), ["emit 12 x"]);
+}
+
+#[test]
 fn lines_of_the_index_that_nothing_is_known_of_are_not_made_good_by_the_tables() {
     let mut lab = Lab::resumed_at_seven();
     lab.beat();

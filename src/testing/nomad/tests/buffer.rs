@@ -149,6 +149,65 @@ async fn a_rebuilt_cluster_has_lower_indexes_and_closes_its_streams() {
     assert!(!lists.until("]").await.contains("old"));
 }
 
+#[tokio::test]
+async fn a_restored_snapshot_empties_the_buffer_and_takes_the_tables_back() {
+    let fake = quiet(Version::V1_11_3)
+        .eof_delay(Duration::from_millis(20))
+        .lines([job(3)]);
+    let fake = fake.start().await.unwrap();
+    let snapshot = fake.take_snapshot();
+    fake.append(job_in(8, "late")).unwrap();
+    let mut client = Raw::stream(&fake, "namespace=*&index=8").await;
+    assert_eq!(client.line().await, "{}");
+    client.line().await;
+    fake.restore_snapshot(&snapshot);
+    assert_eq!(client.rest().await.unwrap(), "");
+    let mut lists = Raw::connect(&fake).await;
+    lists.get("/v1/jobs").await;
+    assert!(lists.until("[]").await.contains("X-Nomad-Index: 3\r\n"));
+    lists.get("/v1/namespaces").await;
+    assert!(!lists.until("]").await.contains("late"));
+
+    let mut client = Raw::stream(&fake, "index=8").await;
+    client.expect("{}\n").await;
+    client.expect_nothing().await;
+    fake.append(job(9)).unwrap();
+    assert_eq!(index_of(&client.line().await), 9);
+}
+
+#[tokio::test]
+async fn half_of_an_index_is_forgotten() {
+    let fake = quiet(Version::V1_11_3).lines([job(7), job_in(7, "ops"), job(8)]);
+    let fake = fake.start().await.unwrap();
+    fake.evict_lines(1);
+    let mut client = Raw::stream(&fake, "namespace=*&index=7").await;
+    let (half, next) = (job_in(7, "ops"), job(8));
+    client
+        .expect(&format!("{{}}\n{}\n{}\n", text(&half), text(&next)))
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_memory_an_hour_of_heartbeats_takes_no_time() {
+    let fake = FakeNomad::builder().lines([job(7)]);
+    let fake = fake.start().await.unwrap();
+    let mut client = fake.connect_in_memory().unwrap();
+    let request = format!("GET {STREAM_PATH} HTTP/1.1\r\n\r\n");
+    client.write_all(request.as_bytes()).await.unwrap();
+    let began = tokio::time::Instant::now();
+    let mut read = Vec::new();
+    while !read.ends_with(&b"{}\n".repeat(120)) {
+        assert_ne!(client.read_buf(&mut read).await.unwrap(), 0);
+    }
+    assert_eq!(began.elapsed(), Duration::from_secs(3600));
+    fake.stop().await;
+    assert_eq!(client.read_buf(&mut read).await.unwrap(), 0);
+    let refused = fake.connect_in_memory().unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    fake.start_again().await.unwrap();
+    assert!(fake.connect_in_memory().is_ok());
+}
+
 /// More than the socket buffers of both ends hold.
 const HUGE: usize = 16 << 20;
 

@@ -75,6 +75,70 @@ async fn lists_are_empty_and_tell_the_newest_index_of_their_topic() {
 }
 
 #[tokio::test]
+async fn a_clients_update_writes_its_node_and_the_summary_of_its_job() {
+    let update = BatchText::new(9)
+        .event(EventText::new("Allocation", "AllocationUpdated", "a1"))
+        .event(EventText::new("Node", "AllocationUpdated", "n1").namespace(""));
+    let drain = BatchText::new(7).event(EventText::new("Node", "NodeDrain", "n1").namespace(""));
+    let fake =
+        quiet(Version::V1_11_3).lines([drain.to_bytes().unwrap(), update.to_bytes().unwrap()]);
+    let fake = fake.start().await.unwrap();
+    for (path, index) in [
+        ("/v1/allocations", 9),
+        ("/v1/jobs", 9),
+        ("/v1/nodes", 9),
+        ("/v1/evaluations", 0),
+    ] {
+        assert_eq!(index_in(&get(&fake, path).await.0), index, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_has_not_applied_is_told_by_its_leader_and_not_by_itself() {
+    let fake = quiet(Version::V1_11_3).lines([job(7)]);
+    let fake = fake.start().await.unwrap();
+    let event = EventText::new("Job", "JobRegistered", "web");
+    let batch = BatchText::new(9).event(event);
+    fake.write_elsewhere(&batch).unwrap();
+    assert_eq!(index_in(&get(&fake, "/v1/jobs").await.0), 9);
+    assert_eq!(index_in(&get(&fake, "/v1/jobs?stale").await.0), 7);
+    let mut client = Raw::stream(&fake, "index=9").await;
+    client.expect(&format!("{{}}\n{}\n", text(&job(7)))).await;
+    fake.append_batch(&batch).unwrap();
+    assert_eq!(index_of(&client.line().await), 9);
+    assert_eq!(index_in(&get(&fake, "/v1/jobs?stale").await.0), 9);
+}
+
+#[tokio::test]
+async fn a_list_fails_or_hangs_until_it_is_mended() {
+    let fake = quiet(Version::V1_11_3).lines([job(7)]);
+    let fake = fake.start().await.unwrap();
+    fake.disturb_lists(ListFault::Error(500, "rpc error".to_owned()));
+    fake.disturb_list("/v1/nodes", ListFault::Hang);
+    fake.deny("/v1/services");
+    for _ in 0..2 {
+        let (head, body) = get(&fake, "/v1/jobs").await;
+        assert!(head.contains(" 500 ") && body == "rpc error", "{head}");
+    }
+    assert!(get(&fake, "/v1/services").await.0.contains(" 403 "));
+    for path in ["/v1/namespaces", "/v1/agent/self"] {
+        assert!(get(&fake, path).await.0.contains(" 200 "), "{path}");
+    }
+    let mut hanging = Raw::connect(&fake).await;
+    hanging.get("/v1/nodes").await;
+    hanging.expect_nothing().await;
+
+    fake.mend_lists();
+    for path in ["/v1/jobs", "/v1/nodes"] {
+        assert!(get(&fake, path).await.0.contains(" 200 "), "{path}");
+    }
+    // Whoever hangs hangs on, and the end of the fake is its end.
+    hanging.expect_nothing().await;
+    fake.stop().await;
+    assert_eq!(hanging.rest().await.unwrap_or_default(), "");
+}
+
+#[tokio::test]
 async fn namespaces_are_those_made_and_those_mentioned() {
     let fake = quiet(Version::V1_11_3)
         .namespace("ops", 3)

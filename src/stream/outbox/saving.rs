@@ -102,14 +102,17 @@ impl Outbox {
         }
     }
 
-    /// There is no gap from this index on after all, and it is the same cluster: what was in doubt is shown.
+    /// It is the same cluster, and there is no gap from this index on after all: what was in doubt is shown.
+    ///
+    /// One that was announced stays. What shows it now may be what was in doubt when that connection, or that process, ended.
     pub(in crate::stream) fn close_doubt(&self, from: RaftIndex) {
         let mut state = self.lock();
         state.subscription = None;
-        state.suspected = None;
-        state.gaps.retain(|gap| {
-            gap.from != from || gap.cause != GapCause::Unproven || gap.namespace.is_some()
-        });
+        if state.suspected.take() == Some(from) {
+            state.gaps.retain(|gap| {
+                gap.from != from || gap.cause != GapCause::Unproven || gap.namespace.is_some()
+            });
+        }
         self.gauge(&mut state);
         state.changed();
     }

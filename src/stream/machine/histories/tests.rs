@@ -94,3 +94,12 @@ fn a_source_with_one_rule_taken_out_is_found_out() {
     }
     assert_eq!(found(None, CLEAN_SEEDS), None);
 }
+
+/// A connection shows lines of the index where the stream stopped that nothing is known of, and ends: that is a gap. The next one
+/// shows the same lines, and others: they are known now, and prove nothing.
+#[test]
+fn what_was_taken_in_doubt_does_not_close_the_gap_that_it_made() {
+    let script = needed::doubtful_lines_come_again();
+    let history = World::new(&script, None).run(&script);
+    assert_eq!(history.check(), Ok(()), "{history:?}");
+}

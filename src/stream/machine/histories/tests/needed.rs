@@ -126,12 +126,47 @@ pub(super) fn script(rule: Rule) -> Option<Script> {
             .deliver(1),
         _ => return None,
     };
-    Some(Script {
+    Some(of(actions))
+}
+
+/// A connection shows half of index 5, the next one all of it.
+pub(super) fn doubtful_lines_come_again() -> Script {
+    let actions = Actions::default()
+        .append(&[5, 1], 0)
+        .and(Action::Connect { greeted: true })
+        .and(Action::Read {
+            lines: 1,
+            chunk: 1 << 16,
+        })
+        .deliver(1)
+        .and(Action::Rebuild { back: 4 })
+        .and(Action::Append {
+            step: 3,
+            lines: vec![1, 1],
+            topic: 0,
+        })
+        .and(Action::Evict { server: 0, kept: 1 })
+        .read()
+        .deliver(1)
+        .and(Action::Cut)
+        .and(Action::Restart {
+            server: 0,
+            kept: 2,
+            early: false,
+        })
+        .read()
+        .deliver(1)
+        .and(Action::Save);
+    of(actions)
+}
+
+fn of(actions: Actions) -> Script {
+    Script {
         start: Start::Nothing,
         servers: 1,
         topics: 1,
         queue_bytes: 1 << 20,
         actions: actions.0,
         end: End::Settle(Duration::ZERO),
-    })
+    }
 }

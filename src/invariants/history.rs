@@ -76,6 +76,8 @@ pub enum Seen {
         /// The name of the first event that is there.
         since: u64,
     },
+    /// The first line that the source can have is of this place, which is saved at once: before it there is nothing to answer for.
+    Begins(Position),
     /// A batch was handed out, for the first time or again.
     Emitted {
         /// The identity of this handing out.

@@ -49,6 +49,8 @@ struct Run<'h> {
     /// The event that was handed out last for the first time: where, through which connection, and its place among the written.
     last: Option<(Position, usize, usize)>,
     stand: Option<Positions>,
+    /// Before it there is nothing to answer for.
+    begins: Position,
     /// Events that were answered otherwise than by a delivery, for the last time.
     lost: u64,
     counted: u64,
@@ -117,6 +119,7 @@ impl<'h> Judge<'h> {
                     .copied()
                     .unwrap_or(self.written.len());
             }
+            Seen::Begins(at) => self.run.begins = *at,
             Seen::Emitted {
                 batch,
                 at,
@@ -303,7 +306,7 @@ impl<'h> Judge<'h> {
             self.find(Invariant::AcknowledgedStays, what);
         }
         if let Some(stand) = self.run.stand
-            && at > stand.acknowledged
+            && at > stand.acknowledged.max(self.run.begins)
         {
             let what = format!("saved {at}, of {stand:?}");
             self.find(Invariant::PositionsInOrder, what);
@@ -452,7 +455,7 @@ impl<'h> Judge<'h> {
             let what = format!("{before:?}, and then {now:?}");
             self.find(Invariant::AcknowledgedStays, what);
         }
-        if saved > now.acknowledged || !positions_in_order(now) {
+        if saved > now.acknowledged.max(self.run.begins) || !positions_in_order(now) {
             let what = format!("saved {saved}, {now:?}");
             self.find(Invariant::PositionsInOrder, what);
         }
@@ -470,7 +473,7 @@ impl<'h> Judge<'h> {
             return;
         };
         let saved = self.saved.map(|saved| saved.position);
-        if saved != Some(stand.acknowledged) {
+        if saved != Some(stand.acknowledged.max(self.run.begins)) {
             let what = format!("{stand:?}, and {saved:?} is saved");
             self.find(Invariant::StopsInTime, what);
         }

@@ -181,6 +181,20 @@ fn what_is_saved_is_not_ahead_of_what_is_acknowledged() {
 }
 
 #[test]
+fn where_a_source_begins_is_saved_before_anything_is_acknowledged() {
+    let begun = |told: bool| {
+        let mut history = good();
+        history.seen.truncate(1);
+        history.seen.extend(told.then_some(Seen::Begins(at(0, 5))));
+        history.seen.push(saved(at(0, 5), &[], &[]));
+        history.seen.push(positions(5, 0, 0));
+        history
+    };
+    assert_eq!(broken(&begun(true)), [""; 0]);
+    assert_eq!(broken(&begun(false)), ["NE-3"]);
+}
+
+#[test]
 fn what_is_saved_does_not_go_back() {
     for (position, taken, goes_back) in [
         (at(0, 9), &[4][..], false),

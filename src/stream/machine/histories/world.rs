@@ -24,7 +24,7 @@ use crate::invariants::{History, Range, Seen, Written};
 use crate::nomad::Tables;
 use crate::payload::time::{EventTime, TimeSource};
 use crate::position::proof::ProofKey;
-use crate::position::{Delivery, Epoch, Position, Taken};
+use crate::position::{Delivery, Epoch, Position};
 use crate::stream::machine::doubt::LOWER_FOR;
 use crate::stream::notice::{Gap, IndexReset, Notice, NoticeKind};
 use crate::stream::outbox::{Outbox, kept_bytes};
@@ -196,10 +196,11 @@ impl World {
                     if self.host.gap_waits && self.machine.lacks(Rule::GapsAreMerged) {
                         let _ = self.poll();
                     }
-                    self.outbox.open_gap(self.kept(&gap));
-                    self.tell_gap(gap);
+                    if self.outbox.open_gap(self.kept(&gap)) {
+                        self.tell_gap(gap);
+                    }
                 }
-                Output::StartMark(index) => self.mark(index, Taken::Nothing),
+                Output::StartMark(index) => self.first_line(index),
                 Output::Doubt(from) => {
                     let gap = Gap {
                         from,
@@ -208,7 +209,7 @@ impl World {
                         namespace: None,
                     };
                     if !self.machine.lacks(Rule::DoubtIsKept) {
-                        self.outbox.open_gap(self.kept(&gap));
+                        self.outbox.suspect(self.kept(&gap));
                     }
                 }
                 Output::Continuous(from) => self.outbox.close_doubt(from),

@@ -218,6 +218,15 @@ impl World {
         self.machine
             .machine
             .resume(index, &saved.taken, namespaces, false, saved.key);
+        if saved.taken == Taken::Nothing
+            && matches!(self.runs.start, Start::From(from) if from == index.0)
+        {
+            self.machine.machine.waits_as_asked();
+        }
+        if !change.topics_removed.is_empty() {
+            let topics = saved.subscription.topics.clone().into();
+            self.outbox.keep_topics(saved.position, topics);
+        }
         self.outbox.resume(saved);
     }
 
@@ -228,20 +237,30 @@ impl World {
             Start::From(index) => (Mark::From(RaftIndex(index)), Taken::Nothing),
             Start::Latest(lines) => (Mark::After(RaftIndex(2 * lines as u64)), Taken::All),
         };
-        self.mark(mark.index(), taken);
+        let index = mark.index();
         self.machine.machine.begin_at(mark);
+        if self.marked() {
+            self.outbox.begin_at(at(index), taken);
+            self.runs.begun = true;
+            self.save();
+        }
     }
 
-    /// Where the source begins is known: it is saved at once.
-    pub(super) fn mark(&mut self, index: RaftIndex, taken: Taken) {
+    /// The first line has come of a source that begins with the earliest.
+    pub(super) fn first_line(&mut self, index: RaftIndex) {
+        if self.marked() {
+            self.outbox.starts_with(index);
+            self.history.seen.push(Seen::Begins(at(index)));
+            self.runs.begun = true;
+            self.save();
+        }
+    }
+
+    /// Where the source begins is known, and is to be saved at once.
+    fn marked(&mut self) -> bool {
         self.runs.marked = true;
         self.runs.marked_in = self.cluster.number;
-        if self.machine.lacks(Rule::StartMarkIsSaved) {
-            return;
-        }
-        self.outbox.begin_at(at(index), taken);
-        self.runs.begun = true;
-        self.save();
+        !self.machine.lacks(Rule::StartMarkIsSaved)
     }
 
     // --- what is saved ---

@@ -40,6 +40,7 @@ mod lists;
 mod request;
 mod script;
 mod server;
+mod shuffle;
 mod socket;
 mod state;
 mod stream;

@@ -126,6 +126,11 @@ pub(super) fn request(
     Api::from(address).request(method, target, headers, body)
 }
 
+/// Reads something over plain HTTP; says with which status it was answered.
+pub(crate) fn get(address: SocketAddr, path: &str) -> io::Result<u16> {
+    request(address, "GET", path, &[], b"").map(|reply| reply.status)
+}
+
 fn parse(answer: &[u8]) -> Option<Reply> {
     let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&answer[..end]).ok()?;

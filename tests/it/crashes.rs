@@ -6,6 +6,7 @@
 pub(crate) mod host;
 mod load;
 mod stage;
+mod standby;
 mod verdict;
 
 use std::time::Duration;
@@ -26,40 +27,27 @@ const SEED: &str = "NOMAD_EVENTS_CRASH_SEED";
 /// How often the server disturbs a stream, and a test looks at what goes on.
 const DISTURBED_AFTER: Duration = Duration::from_millis(800);
 
-/// How long a process lives.
-#[derive(Clone, Copy)]
-struct Lives {
-    shortest: Duration,
-    longest: Duration,
-}
-
-/// Long enough for a saved position or two, and often too short for any.
-const LIVES: Lives = Lives {
-    shortest: Duration::from_millis(50),
-    longest: Duration::from_millis(2200),
-};
-/// Vector takes seconds to start when it was built without optimization.
-const LIVES_OF_VECTOR: Lives = Lives {
-    shortest: Duration::from_millis(500),
-    longest: Duration::from_millis(8000),
-};
+/// A process that does not come to follow the stream is killed within this time.
+const BEFORE_THE_STREAM: Duration = Duration::from_millis(1000);
+/// The others live for so long after they have begun to: long enough for a saved position or two, and often too short for any.
+const ON_THE_STREAM: Duration = Duration::from_millis(1500);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_at_the_sink_is_what_a_reader_saw_over_a_few_kills() {
-    crash(Program::NomadEvents, 5, LIVES).await;
+    crash(Program::NomadEvents, 5).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes two minutes: cargo test --test it a_hundred_kills -- --ignored --nocapture"]
 async fn what_is_at_the_sink_is_what_a_reader_saw_over_a_hundred_kills() {
-    let figures = crash(Program::NomadEvents, 110, LIVES).await;
+    let figures = crash(Program::NomadEvents, 110).await;
     figures.assert_telling(BUFFER);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Vector with the plugin: NOMAD_VECTOR=path cargo test --test it nomad_vector -- --ignored"]
 async fn what_is_at_the_sink_is_what_a_reader_saw_over_kills_of_nomad_vector() {
-    crash(Program::NomadVector, 20, LIVES_OF_VECTOR).await;
+    crash(Program::NomadVector, 20).await;
 }
 
 /// The number from which all that is random comes.
@@ -72,7 +60,7 @@ pub(crate) fn seed() -> u64 {
     seed
 }
 
-async fn crash(program: Program, kills: usize, lives: Lives) -> Figures {
+async fn crash(program: Program, kills: usize) -> Figures {
     let started = Instant::now();
     let mut random = StdRng::seed_from_u64(seed());
     let mut stage = Stage::set(&mut random).await;
@@ -82,7 +70,7 @@ async fn crash(program: Program, kills: usize, lives: Lives) -> Figures {
         if random.random_bool(0.1) {
             stage.replay_log();
         }
-        let crash = live_and_die(&setup, &mut stage, lives, &mut random).await;
+        let crash = live_and_die(&setup, &mut stage, &mut random).await;
         if let Some(before) = crashes.last() {
             assert_no_way_back(before.saved.as_ref(), crash.saved.as_ref());
         }
@@ -117,15 +105,16 @@ async fn crash(program: Program, kills: usize, lives: Lives) -> Figures {
 }
 
 /// Starts a process, lets it live for a while, and kills it.
-async fn live_and_die(
-    setup: &Setup,
-    stage: &mut Stage,
-    lives: Lives,
-    random: &mut StdRng,
-) -> Crash {
+async fn live_and_die(setup: &Setup, stage: &mut Stage, random: &mut StdRng) -> Crash {
     let requests = stage.nomad.stream_requests().len();
     let mut process = setup.start();
-    let dies = Instant::now() + random.random_range(lives.shortest..lives.longest);
+    let lives = if random.random_bool(0.2) {
+        random.random_range(Duration::ZERO..BEFORE_THE_STREAM)
+    } else {
+        until_streaming(stage, &mut process).await;
+        random.random_range(Duration::ZERO..ON_THE_STREAM)
+    };
+    let dies = Instant::now() + lives;
     loop {
         let pause = random.random_range(Duration::ZERO..DISTURBED_AFTER);
         let wakes = (Instant::now() + pause).min(dies);
@@ -143,6 +132,11 @@ async fn live_and_die(
     }
     process.kill();
     stage.settle().await;
+    dead(setup, stage, requests)
+}
+
+/// What there is when a process is dead that came after so many requests.
+fn dead(setup: &Setup, stage: &Stage, requests: usize) -> Crash {
     let saved = setup.saved();
     if let Some(saved) = &saved {
         stage.saved_up_to(saved.position.index.0);
@@ -183,5 +177,5 @@ async fn until_streaming(stage: &mut Stage, process: &mut Process) {
         assert!(process.ended().is_none(), "{}", process.log());
         stage.nomad.open_streams() == 1
     });
-    streaming.await.expect("the last process follows");
+    streaming.await.expect("a process follows the stream");
 }

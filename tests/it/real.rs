@@ -3,6 +3,7 @@
 mod acl;
 mod cluster;
 mod compare;
+mod crashes;
 mod tls;
 
 use std::collections::BTreeSet;

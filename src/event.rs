@@ -10,6 +10,7 @@ use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 
 use crate::payload::time::EventTime;
+use crate::position::{Epoch, Position};
 
 /// A Raft index of Nomad: the position of a change in the cluster's history.
 ///
@@ -63,6 +64,8 @@ impl Origin {
 pub struct Batch {
     /// Name this in [`Acknowledger::resolve`](crate::Acknowledger::resolve).
     pub id: BatchId,
+    /// Which history of the cluster the index belongs to: it rises when indexes begin anew.
+    pub epoch: Epoch,
     /// The Raft index of every event in the batch.
     pub index: RaftIndex,
     /// The events, at least one.
@@ -73,6 +76,17 @@ pub struct Batch {
     /// How many times it was handed out before, and answered with [`Errored`](crate::Delivery::Errored): 0 for the first time.
     /// Events, times and payloads are the same each time.
     pub redelivery: u32,
+}
+
+impl Batch {
+    /// Where it stands in the history of the cluster.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position {
+            epoch: self.epoch,
+            index: self.index,
+        }
+    }
 }
 
 /// One event, as Nomad sent it, with the time at which it happened.

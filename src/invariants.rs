@@ -11,7 +11,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::event::{BatchId, RaftIndex};
-use crate::position::{Delivery, MAX_REDELIVERIES, Positions};
+use crate::position::{Delivery, MAX_REDELIVERIES, Position, Positions};
 
 /// How much later than its deadline a stop may end: what a busy machine needs to notice that the time is up.
 pub const STOP_SLACK: Duration = Duration::from_secs(2);
@@ -107,9 +107,9 @@ pub fn positions_in_order(now: Positions) -> bool {
     now.acknowledged <= now.emitted && now.emitted <= now.read
 }
 
-/// NE-4, of the indexes of two batches that were handed out one after the other.
+/// NE-4, of the places of two batches that were handed out one after the other.
 #[must_use]
-pub fn in_order(before: RaftIndex, next: RaftIndex) -> bool {
+pub fn in_order<P: PartialOrd>(before: P, next: P) -> bool {
     before <= next
 }
 
@@ -126,11 +126,12 @@ pub fn stops_in_time(took: Duration, deadline: Duration) -> bool {
     took <= deadline.saturating_add(STOP_SLACK)
 }
 
-/// Looks at the claims that cost nothing, while the source runs. To be made anew when the order of indexes begins anew.
+/// Looks at the claims that cost nothing, while the source runs.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Watch {
     positions: Positions,
-    handed_out: RaftIndex,
+    handed_out: Position,
+    saved: Position,
 }
 
 impl Watch {
@@ -147,19 +148,31 @@ impl Watch {
     }
 
     /// A batch is handed out for the first time.
-    pub(crate) fn handed_out(&mut self, index: RaftIndex) -> Result<(), Invariant> {
-        let before = std::mem::replace(&mut self.handed_out, index);
-        if in_order(before, index) {
+    pub(crate) fn handed_out(&mut self, at: Position) -> Result<(), Invariant> {
+        let before = std::mem::replace(&mut self.handed_out, at);
+        if in_order(before, at) {
             Ok(())
         } else {
             Err(Invariant::InOrder)
         }
     }
 
+    /// A position is saved.
+    pub(crate) fn saved(&mut self, at: Position, acknowledged: Position) -> Result<(), Invariant> {
+        let before = std::mem::replace(&mut self.saved, at);
+        if at > acknowledged {
+            return Err(Invariant::PositionsInOrder);
+        }
+        if at < before {
+            return Err(Invariant::AcknowledgedStays);
+        }
+        Ok(())
+    }
+
     /// A batch is handed out again. Its index is one that was handed out before; the order of the others goes on as if it had
     /// not come.
-    pub(crate) fn handed_out_again(self, index: RaftIndex) -> Result<(), Invariant> {
-        if in_order(index, self.handed_out) {
+    pub(crate) fn handed_out_again(self, at: Position) -> Result<(), Invariant> {
+        if in_order(at, self.handed_out) {
             Ok(())
         } else {
             Err(Invariant::InOrder)
@@ -488,9 +501,9 @@ impl<'h> Account<'h> {
                     account.left_behind = errored.values().map(|batch| batch.index).min();
                 }
                 Seen::Positions(positions) => {
-                    account.acknowledged = positions.acknowledged;
+                    account.acknowledged = positions.acknowledged.index;
                     let mut unanswered = with_host.values().chain(errored.values());
-                    let passed_over = unanswered.find(|batch| batch.index < positions.acknowledged);
+                    let passed_over = unanswered.find(|batch| batch.index < account.acknowledged);
                     account.passed_over =
                         account.passed_over.or(passed_over.map(|batch| batch.index));
                 }

@@ -9,15 +9,18 @@
 //! from a recorder of its own. So two sources in one process stay apart, and no label comes twice.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use metrics::{Counter, Gauge, Label, Unit};
 use tracing::{debug, error, info, warn};
 
+use crate::checkpoint::{Folder, GapCause, State, SubscriptionChange, WriteError};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Batch, RaftIndex};
 use crate::invariants::Invariant;
-use crate::position::{Delivery, Loss, MAX_REDELIVERIES, Positions};
-use crate::stream::notice::Gap;
+use crate::position::{Delivery, Loss, MAX_REDELIVERIES, Position, Positions};
+use crate::shown;
+use crate::stream::notice::{Gap, IndexReset};
 
 /// Whether a metric only rises, or goes up and down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +90,7 @@ const INDEX: Metric = gauge(
     "nomad_events_index",
     "Raft index",
     &["position"],
-    "How far reading, handing to the host and acknowledgement have come",
+    "How far reading, handing to the host, acknowledgement and saving have come",
 );
 const SECONDS_SINCE_LAST_LINE: Metric = gauge(
     "nomad_events_seconds_since_last_line",
@@ -137,6 +140,36 @@ const GAPS: Metric = counter(
     &["cause"],
     "Announced gaps: events may be missing",
 );
+const OPEN_GAPS: Metric = gauge(
+    "nomad_events_open_gaps",
+    "gaps",
+    &[],
+    "Gaps that are kept until they are filled, and places in doubt",
+);
+const EPOCH: Metric = gauge(
+    "nomad_events_epoch",
+    "resets",
+    &[],
+    "How often the cluster's indexes began anew",
+);
+const SAVES: Metric = counter(
+    "nomad_events_saves_total",
+    "saves",
+    &[],
+    "Times that the position was saved",
+);
+const SAVE_FAILURES: Metric = counter(
+    "nomad_events_save_failures_total",
+    "saves",
+    &["cause"],
+    "Times that the position could not be saved: a restart would repeat events",
+);
+const STANDBY: Metric = gauge(
+    "nomad_events_standby",
+    "0 or 1",
+    &[],
+    "1 while another process has the folder of the position, and this one waits",
+);
 const REJECTED_EVENTS: Metric = counter(
     "nomad_events_rejected_events_total",
     "events",
@@ -163,7 +196,7 @@ const INVARIANT_VIOLATIONS: Metric = counter(
 );
 
 /// The metrics of a source, in the order in which the documentation has them.
-pub const METRICS: [Metric; 14] = [
+pub const METRICS: [Metric; 19] = [
     CONNECTED,
     INDEX,
     SECONDS_SINCE_LAST_LINE,
@@ -174,6 +207,11 @@ pub const METRICS: [Metric; 14] = [
     DUPLICATES,
     DISCARDED_LINES,
     GAPS,
+    OPEN_GAPS,
+    EPOCH,
+    SAVES,
+    SAVE_FAILURES,
+    STANDBY,
     REJECTED_EVENTS,
     QUEUED_BYTES,
     QUEUE_LIMIT_BYTES,
@@ -254,8 +292,8 @@ impl Discarded {
     const ALL: [Self; 3] = [Self::TooLong, Self::TooManyEvents, Self::NotJson];
 }
 
-/// The causes of gaps, fit for a label.
-pub(crate) const GAP_CAUSES: [&str; 3] = ["unproven", "line_discarded", "namespace_added"];
+/// The `error_code` of a folder that cannot be used at start.
+const DATA_DIR: &str = "data_dir";
 
 /// One counter for each word of a closed set.
 struct Words(Vec<(&'static str, Counter)>);
@@ -298,6 +336,12 @@ pub(crate) struct Telemetry {
     duplicates: Counter,
     discarded_lines: Words,
     gaps: Words,
+    open_gaps: Gauge,
+    epoch: Gauge,
+    saved: Gauge,
+    saves: Counter,
+    save_failures: Words,
+    standby: Gauge,
     rejected: Counter,
     queued_bytes: Gauge,
     queue_limit_bytes: Gauge,
@@ -351,7 +395,13 @@ impl Telemetry {
             redelivered: REDELIVERED_EVENTS.counter(&[]),
             duplicates: DUPLICATES.counter(&[]),
             discarded_lines: Words::register(&DISCARDED_LINES, "reason", reasons()),
-            gaps: Words::register(&GAPS, "cause", GAP_CAUSES),
+            gaps: Words::register(&GAPS, "cause", GapCause::ALL.map(GapCause::as_str)),
+            open_gaps: OPEN_GAPS.gauge(&[]),
+            epoch: EPOCH.gauge(&[]),
+            saved: INDEX.gauge(&[("position", "saved")]),
+            saves: SAVES.counter(&[]),
+            save_failures: Words::register(&SAVE_FAILURES, "cause", WriteError::CAUSES),
+            standby: STANDBY.gauge(&[]),
             rejected: REJECTED_EVENTS.counter(&[]),
             queued_bytes: QUEUED_BYTES.gauge(&[]),
             queue_limit_bytes: QUEUE_LIMIT_BYTES.gauge(&[]),
@@ -366,6 +416,7 @@ impl Telemetry {
             ),
             errors: failures
                 .chain(reasons().map(|reason| error(reason, "parser_failed")))
+                .chain(std::iter::once(error(DATA_DIR, "configuration_failed")))
                 .collect(),
         }
     }
@@ -448,11 +499,11 @@ impl Telemetry {
     }
 
     pub(crate) fn gap(&self, gap: &Gap) {
-        self.gaps.increment(gap.cause);
+        self.gaps.increment(gap.cause.as_str());
         error!(
             from = gap.from.0,
             to = gap.to.map(|to| to.0),
-            cause = gap.cause,
+            cause = gap.cause.as_str(),
             namespace = gap.namespace,
             "events may be missing"
         );
@@ -529,10 +580,96 @@ impl Telemetry {
     // An index is far below 2^52, so a gauge shows it exactly.
     #[allow(clippy::cast_precision_loss)]
     pub(crate) fn positions(&self, positions: Positions, queued_bytes: usize) {
-        self.read.set(positions.read.0 as f64);
-        self.emitted.set(positions.emitted.0 as f64);
-        self.acknowledged.set(positions.acknowledged.0 as f64);
+        self.read.set(positions.read.index.0 as f64);
+        self.emitted.set(positions.emitted.index.0 as f64);
+        self.acknowledged.set(positions.acknowledged.index.0 as f64);
+        self.epoch.set(positions.read.epoch.0 as f64);
         self.queued_bytes.set(queued_bytes as f64);
+    }
+
+    #[allow(clippy::cast_precision_loss)]
+    pub(crate) fn open_gaps(&self, gaps: usize) {
+        self.open_gaps.set(gaps as f64);
+    }
+
+    /// A position that stands in the file.
+    #[allow(clippy::cast_precision_loss)]
+    pub(crate) fn saved(&self, position: Position) {
+        self.saved.set(position.index.0 as f64);
+    }
+
+    /// It was written, after so many failures.
+    pub(crate) fn saves(&self, failures: u64) {
+        self.saves.increment(1);
+        if failures > 0 {
+            info!(failures, "the position is saved again");
+        }
+    }
+
+    /// Said once per cause, and counted each time: the stream goes on.
+    pub(crate) fn not_saved(&self, failure: &WriteError, news: bool) {
+        self.save_failures.increment(failure.cause());
+        if news {
+            error!(cause = failure.cause(), error = %failure, "the position cannot be saved, trying on");
+        }
+    }
+
+    /// A stop ends without having saved everything.
+    pub(crate) fn not_saved_at_stop(&self) {
+        warn!("the position was not saved at the stop: a restart repeats events");
+    }
+
+    /// Somebody else has the folder, for so long. `None`: it is ours.
+    pub(crate) fn standby(&self, held: Option<(&Folder, Duration)>) {
+        self.standby.set(f64::from(u8::from(held.is_some())));
+        if let Some((folder, since)) = held {
+            warn!(
+                folder = %shown::path(folder.path()),
+                seconds = since.as_secs(),
+                "another process has the saved position: waiting as its standby"
+            );
+        }
+    }
+
+    /// The folder cannot be used. Counted each time, said once per reason.
+    pub(crate) fn folder_unusable(&self, failure: &str, news: bool) {
+        self.error(DATA_DIR, 1);
+        if news {
+            error!(
+                error = failure,
+                "without its saved position the source does not start, trying on"
+            );
+        }
+    }
+
+    pub(crate) fn resumed(&self, saved: &State, change: &SubscriptionChange) {
+        info!(
+            index = saved.position.index.0,
+            epoch = saved.position.epoch.0,
+            open_gaps = saved.gaps.len(),
+            "going on from the saved position"
+        );
+        if !change.is_none() {
+            warn!(%change, "the subscription is not the one of the saved position");
+        }
+    }
+
+    pub(crate) fn index_reset(&self, reset: &IndexReset) {
+        error!(
+            from = reset.from.0,
+            to = reset.to.map(|to| to.0),
+            epoch = reset.epoch.0,
+            "the cluster's indexes began anew: it is another or a rebuilt one, reading it from the earliest on"
+        );
+    }
+
+    /// Said once per cause: the question is asked again.
+    pub(crate) fn tables_not_read(&self, failure: &Error) {
+        warn!(
+            cause = failure.kind().as_str(),
+            error = %failure,
+            "whether events are missing cannot be asked, trying on"
+        );
     }
 }
 

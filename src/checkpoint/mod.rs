@@ -19,7 +19,7 @@ pub use file::{
 };
 pub use lock::{HELD_EVERY, LOCK_POLL, LockError, Owner};
 pub use saver::{Flushed, MAX_RETRY_PAUSE, Outcome, SAVE_EVERY, Saver, Store};
-pub use state::{GapCause, KnownNamespaces, MAX_OPEN_GAPS, OpenGap, OpenGaps, State, Taken};
+pub use state::{GapCause, KnownNamespaces, MAX_OPEN_GAPS, OpenGap, OpenGaps, State};
 pub use subscription::{Changed, Subscription, SubscriptionChange};
 
 #[cfg(test)]

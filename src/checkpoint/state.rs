@@ -1,29 +1,18 @@
 //! What is kept across restarts. Pure.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::subscription::{Subscription, topics};
 use crate::event::RaftIndex;
 use crate::options::TopicFilter;
-use crate::position::Position;
-use crate::position::proof::{ProofKey, Proofs};
+use crate::position::proof::ProofKey;
+use crate::position::{Position, Taken};
 
 /// So many gaps are kept apart; one more makes one gap of all of them.
 pub const MAX_OPEN_GAPS: usize = 64;
-
-/// How much of the position's own index was taken. What is below was taken, what is above was not.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Taken {
-    /// Nothing: a start mark of `earliest` or of an index.
-    Nothing,
-    /// All of it: a start mark of `latest`.
-    All,
-    /// The events that these prove. Only they can show that a stream goes on where it stopped.
-    Proofs(#[serde(with = "proofs_as_hex")] Proofs),
-}
 
 /// Why events may be missing. A word from a closed set, the graver ones greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -37,17 +26,20 @@ pub enum GapCause {
     SubscriptionChanged,
     /// Nothing shows that the stream goes on where it stopped.
     Unproven,
+    /// The server has forgotten what follows the place where the stream stopped.
+    Evicted,
     /// The cluster's indexes began anew.
     IndexReset,
 }
 
 impl GapCause {
     /// Every cause.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::LineDiscarded,
         Self::NamespaceAdded,
         Self::SubscriptionChanged,
         Self::Unproven,
+        Self::Evicted,
         Self::IndexReset,
     ];
 
@@ -59,6 +51,7 @@ impl GapCause {
             Self::NamespaceAdded => "namespace_added",
             Self::SubscriptionChanged => "subscription_changed",
             Self::Unproven => "unproven",
+            Self::Evicted => "evicted",
             Self::IndexReset => "index_reset",
         }
     }
@@ -67,6 +60,12 @@ impl GapCause {
     #[must_use]
     pub fn of_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|cause| cause.as_str() == word)
+    }
+}
+
+impl fmt::Display for GapCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -116,13 +115,35 @@ impl OpenGap {
 pub struct OpenGaps(Vec<OpenGap>);
 
 impl OpenGaps {
-    /// Adds one. Where there are too many, all of them become one that covers them.
+    /// Adds one; one that is known already, from the same index in the same namespace and without an end, takes in the new one.
+    /// Where there are too many, all of them become one that covers them.
     pub fn add(&mut self, gap: OpenGap) {
+        let place = self.0.iter().position(|known| {
+            let same = (known.from, &known.namespace) == (gap.from, &gap.namespace);
+            same && (known.to == gap.to || known.to.is_none())
+        });
+        if let Some(place) = place {
+            let known = self.0.remove(place);
+            let to = known.to.or(gap.to);
+            let mut merged = known.merge(gap);
+            merged.to = to;
+            self.0.insert(place, merged);
+            return;
+        }
         if self.0.len() < MAX_OPEN_GAPS {
             self.0.push(gap);
         } else {
             let all = self.0.drain(..).fold(gap, OpenGap::merge);
             self.0.push(all);
+        }
+    }
+
+    /// Something of this index was read: that is where gaps end that have no end yet.
+    pub(crate) fn end(&mut self, index: RaftIndex) {
+        for gap in &mut self.0 {
+            if gap.to.is_none() && gap.from < index {
+                gap.to = Some(index);
+            }
         }
     }
 
@@ -199,26 +220,14 @@ pub struct State {
     pub taken: Taken,
 }
 
-/// 128 bits in hexadecimal, as 32 digits: JSON's numbers are no place for them.
-fn to_hex(bits: u128) -> String {
-    format!("{bits:032x}")
-}
-
-/// The bits of exactly what [`to_hex`] writes.
-fn from_hex(text: &str) -> Option<u128> {
-    let is_ours = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    is_ours
-        .then(|| u128::from_str_radix(text, 16).ok())
-        .flatten()
-}
-
 mod key_as_hex {
     use std::borrow::Cow;
 
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    use super::{ProofKey, from_hex, to_hex};
+    use super::ProofKey;
+    use crate::position::{from_hex, to_hex};
 
     pub(super) fn serialize<S: Serializer>(
         key: &ProofKey,
@@ -234,53 +243,6 @@ mod key_as_hex {
         // The text is a secret, so the error does not quote it.
         let bits = from_hex(&text).ok_or_else(|| D::Error::custom("no key"))?;
         Ok(ProofKey::new(bits))
-    }
-}
-
-mod proofs_as_hex {
-    use std::borrow::Cow;
-    use std::fmt;
-
-    use serde::de::{Error, SeqAccess, Visitor};
-    use serde::{Deserializer, Serializer};
-
-    use super::{Proofs, from_hex, to_hex};
-    use crate::position::proof::{MAX_PROOFS, Proof};
-
-    /// Sorted, so that equal states are equal files.
-    pub(super) fn serialize<S: Serializer>(
-        proofs: &Proofs,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        let mut bits: Vec<u128> = proofs.iter().map(Proof::bits).collect();
-        bits.sort_unstable();
-        serializer.collect_seq(bits.into_iter().map(to_hex))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Proofs, D::Error> {
-        struct Hex;
-        impl<'de> Visitor<'de> for Hex {
-            type Value = Proofs;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("proofs")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Proofs, A::Error> {
-                let mut proofs = Proofs::default();
-                while let Some(text) = seq.next_element::<Cow<'_, str>>()? {
-                    if proofs.len() == MAX_PROOFS {
-                        return Err(A::Error::custom("more proofs than are ever kept"));
-                    }
-                    let bits = from_hex(&text).ok_or_else(|| A::Error::custom("no proof"))?;
-                    proofs.add(Proof::from_bits(bits));
-                }
-                Ok(proofs)
-            }
-        }
-        deserializer.deserialize_seq(Hex)
     }
 }
 
@@ -358,22 +320,5 @@ mod tests {
         assert_eq!((merged.to, merged.newest), (None, None));
         // Of one namespace: it stays confined to that.
         assert_eq!(merged.namespace.as_deref(), Some("a"));
-    }
-
-    #[test]
-    fn only_our_own_hexadecimal_is_read() {
-        for bits in [0, 1, u128::MAX, 1 << 127] {
-            assert_eq!(from_hex(&to_hex(bits)), Some(bits));
-        }
-        for wrong in [
-            "",
-            "+0000000000000000000000000000001",
-            "0000000000000000000000000000000A",
-            "00000000000000000000000000000000a",
-            "0000000000000000000000000000001",
-            "éééééééééééééééé",
-        ] {
-            assert_eq!(from_hex(wrong), None, "{wrong}");
-        }
     }
 }

@@ -7,7 +7,7 @@ use super::*;
 use crate::event::RaftIndex;
 use crate::options::TopicFilter;
 use crate::position::proof::{Proof, ProofKey, Proofs};
-use crate::position::{Epoch, Position};
+use crate::position::{Epoch, Position, Taken};
 
 mod content;
 #[cfg(unix)]

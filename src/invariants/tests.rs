@@ -24,11 +24,18 @@ fn delivered(batch: u64) -> Seen {
     Seen::Resolved(BatchId(batch), Delivery::Delivered)
 }
 
+fn at_index(index: u64) -> Position {
+    Position {
+        index: RaftIndex(index),
+        ..Position::default()
+    }
+}
+
 fn positions(read: u64, emitted: u64, acknowledged: u64) -> Seen {
     Seen::Positions(Positions {
-        read: RaftIndex(read),
-        emitted: RaftIndex(emitted),
-        acknowledged: RaftIndex(acknowledged),
+        read: at_index(read),
+        emitted: at_index(emitted),
+        acknowledged: at_index(acknowledged),
     })
 }
 
@@ -397,9 +404,9 @@ fn a_stop_that_takes_too_long_is_found() {
 #[test]
 fn the_watch_says_which_claim_does_not_hold() {
     let at = |read: u64, emitted: u64, acknowledged: u64| Positions {
-        read: RaftIndex(read),
-        emitted: RaftIndex(emitted),
-        acknowledged: RaftIndex(acknowledged),
+        read: at_index(read),
+        emitted: at_index(emitted),
+        acknowledged: at_index(acknowledged),
     };
     let mut watch = Watch::default();
     assert_eq!(watch.positions(at(7, 7, 5)), Ok(()));
@@ -415,12 +422,9 @@ fn the_watch_says_which_claim_does_not_hold() {
         watch.positions(at(9, 8, 9)),
         Err(Invariant::PositionsInOrder)
     );
-    assert_eq!(watch.handed_out(RaftIndex(7)), Ok(()));
-    assert_eq!(watch.handed_out(RaftIndex(7)), Ok(()));
-    assert_eq!(watch.handed_out_again(RaftIndex(5)), Ok(()));
-    assert_eq!(
-        watch.handed_out_again(RaftIndex(8)),
-        Err(Invariant::InOrder)
-    );
-    assert_eq!(watch.handed_out(RaftIndex(6)), Err(Invariant::InOrder));
+    assert_eq!(watch.handed_out(at_index(7)), Ok(()));
+    assert_eq!(watch.handed_out(at_index(7)), Ok(()));
+    assert_eq!(watch.handed_out_again(at_index(5)), Ok(()));
+    assert_eq!(watch.handed_out_again(at_index(8)), Err(Invariant::InOrder));
+    assert_eq!(watch.handed_out(at_index(6)), Err(Invariant::InOrder));
 }

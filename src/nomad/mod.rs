@@ -28,7 +28,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::bounded_file;
 use crate::error::{Error, ErrorKind};
 use crate::event::RaftIndex;
-use crate::options::{Endpoint, Settings, Token, check_token};
+use crate::options::{Endpoint, Settings, Token, TopicFilter, check_token};
 use crate::shown;
 use crate::tls::Tls;
 use connection::{Connection, Within};
@@ -37,6 +37,7 @@ pub(crate) use dial::{Dial, Network};
 pub(crate) use namespaces::{MAX_NAMESPACES, Namespace, NamespaceList};
 pub(crate) use probe::Purpose;
 pub(crate) use rights::concerns_namespaces;
+pub(crate) use tables::Tables;
 
 /// Longest token file that is read.
 const MAX_TOKEN_FILE_BYTES: u64 = 16 * 1024;
@@ -120,16 +121,42 @@ impl Client {
                 }
                 return Err(refused);
             }
-            let index = connection.index().ok_or_else(|| {
-                Error::new(
-                    ErrorKind::List,
-                    format!("{} has no X-Nomad-Index", target.name),
-                )
-            })?;
-            latest = latest.max(Some(index));
+            latest = latest.max(Some(index_of(&target, &connection)?));
         }
         latest.ok_or_else(|| {
             missing.unwrap_or_else(|| Error::new(ErrorKind::List, "there is no list to read"))
+        })
+    }
+
+    /// What the tables of these topics say: how far the region has come, whatever the server of the stream knows of it. Asks the
+    /// leader, since a server that lags would pass for a cluster that begins anew.
+    ///
+    /// # Errors
+    ///
+    /// When a list fails otherwise than by a refusal.
+    pub(crate) async fn tables(
+        &self,
+        endpoint: usize,
+        topics: &[TopicFilter],
+    ) -> Result<Tables, Error> {
+        let (targets, mut complete) = tables::written_with(&self.settings, topics);
+        let mut newest = None;
+        for target in targets {
+            let (status, body, connection) = self.get(endpoint, &target.uri).await?;
+            match status {
+                StatusCode::OK => newest = newest.max(Some(index_of(&target, &connection)?)),
+                StatusCode::FORBIDDEN => complete = false,
+                // There is no such table here.
+                status if target.optional && status.is_client_error() => {}
+                status => {
+                    let said = self.said(body, &connection).await;
+                    return Err(refusal(target.name, status.as_u16(), &said));
+                }
+            }
+        }
+        Ok(Tables {
+            complete: complete && newest.is_some(),
+            newest: newest.unwrap_or_default(),
         })
     }
 
@@ -257,6 +284,16 @@ fn read_token(path: &std::path::Path) -> std::io::Result<String> {
         std::io::Error::new(
             std::io::ErrorKind::InvalidData,
             "stream did not contain valid UTF-8",
+        )
+    })
+}
+
+/// How far the table of a list has come.
+fn index_of(target: &tables::Target, connection: &Connection) -> Result<RaftIndex, Error> {
+    connection.index().ok_or_else(|| {
+        Error::new(
+            ErrorKind::List,
+            format!("{} has no X-Nomad-Index", target.name),
         )
     })
 }

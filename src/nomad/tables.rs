@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use super::request::Query;
-use crate::options::{DEFAULT_TOPICS, KNOWN_TOPICS, Settings};
+use crate::event::RaftIndex;
+use crate::options::{DEFAULT_TOPICS, KNOWN_TOPICS, Settings, TopicFilter};
 
 /// A list to read.
 pub(super) struct Target {
@@ -15,11 +16,36 @@ pub(super) struct Target {
     pub(super) optional: bool,
 }
 
+/// What the tables of some topics say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tables {
+    /// The newest write to any of them.
+    pub(crate) newest: RaftIndex,
+    /// Whether every one could be read, and every topic has one.
+    pub(crate) complete: bool,
+}
+
 /// The lists of the subscribed topics, each once. For `*` that is every one. A topic that is unknown to us, or has none, is
 /// counted with those of the default topics: most writes touch one of them.
 pub(super) fn targets(settings: &Settings) -> Vec<Target> {
+    requests(settings, lists(&settings.topics))
+}
+
+/// The lists whose tables are written whenever an event of these topics comes about, each once, and whether that is so for all of
+/// the topics. An allocation's update writes its node too, and is no write to the table of nodes: it does not count in its index.
+pub(super) fn written_with(settings: &Settings, topics: &[TopicFilter]) -> (Vec<Target>, bool) {
+    let mut found = lists(topics);
+    if topics.iter().any(|filter| filter.topic == "Node") {
+        found.extend(list("Allocation").map(|list| (list, false)));
+    }
+    let complete = topics.iter().all(|filter| list(&filter.topic).is_some());
+    (requests(settings, found), complete)
+}
+
+/// Lists, each with whether it is optional.
+fn lists(topics: &[TopicFilter]) -> Vec<(List, bool)> {
     let mut lists: Vec<(List, bool)> = Vec::new();
-    for filter in &settings.topics {
+    for filter in topics {
         match (list(&filter.topic), filter.topic.as_str()) {
             // Without ACLs there are no tables of theirs, and no such events.
             (Some(list), topic) => lists.push((list, topic.starts_with("ACL"))),
@@ -32,6 +58,10 @@ pub(super) fn targets(settings: &Settings) -> Vec<Target> {
     if lists.iter().all(|(_, optional)| *optional) {
         lists.extend(optional_lists(&DEFAULT_TOPICS));
     }
+    lists
+}
+
+fn requests(settings: &Settings, lists: Vec<(List, bool)>) -> Vec<Target> {
     let mut seen = HashSet::new();
     lists
         .into_iter()
@@ -106,6 +136,35 @@ mod tests {
             .into_iter()
             .map(|target| target.uri)
             .collect()
+    }
+
+    #[test]
+    fn an_update_of_an_allocation_writes_its_node_and_not_the_table_of_nodes() {
+        let settings = Options::default().settings(|_| None).unwrap();
+        let topics = |names: &[&str]| -> Vec<TopicFilter> {
+            let topic = |name: &&str| TopicFilter {
+                topic: (*name).to_owned(),
+                key: None,
+            };
+            names.iter().map(topic).collect()
+        };
+        let asked = |names: &[&str]| {
+            let (targets, complete) = written_with(&settings, &topics(names));
+            let names: Vec<&str> = targets.iter().map(|target| target.name).collect();
+            (names, complete)
+        };
+        assert_eq!(
+            asked(&["Node"]),
+            (vec!["/v1/nodes", "/v1/allocations"], true)
+        );
+        assert_eq!(asked(&["Job"]), (vec!["/v1/jobs"], true));
+        assert_eq!(
+            asked(&["Node", "Allocation"]).0,
+            ["/v1/nodes", "/v1/allocations"]
+        );
+        // What has no table can be missing without a trace in any.
+        assert!(!asked(&["Job", "Operator"]).1);
+        assert!(!asked(&["*"]).1);
     }
 
     #[test]

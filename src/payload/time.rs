@@ -75,6 +75,12 @@ pub struct Dating {
 }
 
 impl Dating {
+    /// Goes on where the newest time was this one.
+    #[must_use]
+    pub fn resuming(newest: Option<i64>) -> Self {
+        Self { newest }
+    }
+
     /// The largest time set by a server in all lines so far.
     #[must_use]
     pub fn newest(&self) -> Option<i64> {

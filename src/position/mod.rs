@@ -8,6 +8,8 @@
 
 mod place;
 pub mod proof;
+mod taken;
+mod tip;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
@@ -15,6 +17,11 @@ use std::time::Duration;
 use crate::backoff::doubled;
 use crate::event::{Batch, BatchId, Event, RaftIndex};
 pub use place::{Epoch, Position};
+use proof::ProofKey;
+pub use taken::Taken;
+pub(crate) use taken::{from_hex, to_hex};
+pub(crate) use tip::Answered;
+use tip::Tip;
 
 /// How many times a batch is handed out again at most. Errored once more, it counts as rejected.
 pub const MAX_REDELIVERIES: u32 = 3;
@@ -40,15 +47,17 @@ pub enum Delivery {
 }
 
 /// How far each side has come. An index of 0 means: nothing yet.
+///
+/// All begin where a saved position, or `start_at`, makes the source begin; what is before is not its business.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Positions {
-    /// Index of the newest line seen on the wire.
-    pub read: RaftIndex,
-    /// Index of the newest batch handed to the host.
-    pub emitted: RaftIndex,
-    /// Every batch up to this one is answered, delivered or counted as lost.
-    pub acknowledged: RaftIndex,
+    /// The newest line seen on the wire.
+    pub read: Position,
+    /// The newest batch handed to the host.
+    pub emitted: Position,
+    /// Every batch before this place, and of its own index one at least, is answered: delivered or counted as lost.
+    pub acknowledged: Position,
 }
 
 /// What [`Ledger::resolve`] did.
@@ -90,12 +99,17 @@ pub struct Loss {
 
 #[derive(Debug)]
 struct Entry {
-    index: RaftIndex,
+    at: Position,
     kept_bytes: usize,
+    /// The newest time set by a server, up to this batch.
+    newest: Option<i64>,
     /// How many times it was handed out again.
     redelivery: u32,
-    /// `None` once it is answered.
-    events: Option<Vec<Event>>,
+    answered: bool,
+    /// No batch, but the place where indexes begin anew.
+    begins_epoch: bool,
+    /// Kept until it is acknowledged: they may be what shows that a stream goes on here.
+    events: Vec<Event>,
 }
 
 /// Batches in the order in which they were read, each with its events until it is answered for.
@@ -123,25 +137,95 @@ pub struct Ledger {
     outstanding_bytes: usize,
     last_id: u64,
     rejected_events: u64,
+    /// What a state is saved from.
+    tip: Tip,
 }
 
 impl Ledger {
-    /// Notes a line of which nothing is handed on (duplicates, or no event left).
-    pub fn note_read(&mut self, index: RaftIndex) {
-        self.positions.read = self.positions.read.max(index);
+    /// Keeps, from now on, what is needed to save how far everything is answered for.
+    pub(crate) fn keep_proofs(&mut self, key: ProofKey) {
+        self.tip.keep(key);
     }
 
-    /// Takes a batch in, which keeps so many bytes in memory until it is answered for.
-    pub fn admit(&mut self, index: RaftIndex, kept_bytes: usize, events: Vec<Event>) {
+    /// Begins at a place of which this much was taken before. Nothing was admitted yet.
+    pub(crate) fn begin_at(&mut self, position: Position, taken: Taken, newest: Option<i64>) {
+        self.positions = Positions {
+            read: position,
+            emitted: position,
+            acknowledged: position,
+        };
+        self.tip.set(position, taken, newest);
+    }
+
+    /// Indexes begin anew. What is still here is answered for in the epoch before, which ends when all of it is.
+    pub(crate) fn begin_epoch(&mut self) {
+        let at = self.positions.read.after_reset();
+        self.positions.read = at;
+        self.queued += 1;
+        self.outstanding.push_back(Entry {
+            at,
+            kept_bytes: 0,
+            newest: None,
+            redelivery: 0,
+            answered: false,
+            begins_epoch: true,
+            events: Vec::new(),
+        });
+        // Nobody is asked for an answer.
+        if self.queued == 1 {
+            self.pass_epochs();
+        }
+    }
+
+    /// Notes a line of which nothing is handed on (duplicates, or no event left).
+    pub fn note_read(&mut self, index: RaftIndex) {
+        let read = self.here(index);
+        self.positions.read = self.positions.read.max(read);
+    }
+
+    /// A place in the epoch that is read.
+    fn here(&self, index: RaftIndex) -> Position {
+        let epoch = self.positions.read.epoch;
+        Position { epoch, index }
+    }
+
+    /// Takes a batch in, which keeps so many bytes in memory until it is answered for. `newest` is the newest time set by a server
+    /// up to here.
+    pub fn admit(
+        &mut self,
+        index: RaftIndex,
+        kept_bytes: usize,
+        events: Vec<Event>,
+        newest: Option<i64>,
+    ) {
         self.note_read(index);
         self.outstanding_bytes += kept_bytes;
         self.queued += 1;
         self.outstanding.push_back(Entry {
-            index,
+            at: self.here(index),
             kept_bytes,
+            newest,
             redelivery: 0,
-            events: Some(events),
+            answered: false,
+            begins_epoch: false,
+            events,
         });
+    }
+
+    /// Goes over the beginnings of epochs that are next to be handed out: there is nothing to hand out.
+    fn pass_epochs(&mut self) {
+        while self.queued > 0 {
+            let place = self.outstanding.len() - self.queued;
+            match self.outstanding.get_mut(place) {
+                Some(entry) if entry.begins_epoch => {
+                    entry.answered = true;
+                    self.positions.emitted = self.positions.emitted.max(entry.at);
+                    self.queued -= 1;
+                }
+                _ => break,
+            }
+        }
+        self.advance();
     }
 
     /// The next batch for the host, with an identity that no handing out had before: those that are due again first, the oldest
@@ -160,18 +244,20 @@ impl Ledger {
         };
         let place = self.place(number)?;
         let entry = self.outstanding.get(place)?;
-        let events = entry.events.clone()?;
         self.last_id += 1;
         let id = BatchId(self.last_id);
         self.handed_out.insert(id, number);
-        self.positions.emitted = self.positions.emitted.max(entry.index);
-        Some(Batch {
+        self.positions.emitted = self.positions.emitted.max(entry.at);
+        let batch = Batch {
             id,
-            index: entry.index,
-            events,
+            epoch: entry.at.epoch,
+            index: entry.at.index,
+            events: entry.events.clone(),
             text_bytes: entry.kept_bytes,
             redelivery: entry.redelivery,
-        })
+        };
+        self.pass_epochs();
+        Some(batch)
     }
 
     /// Notes the answer for a batch that was handed out. An identity that is unknown, or answered already, changes nothing.
@@ -193,8 +279,9 @@ impl Ledger {
                 ..Resolved::default()
             };
         }
-        let index = entry.index;
-        let events = entry.events.take().map_or(0, |events| events.len() as u64);
+        let index = entry.at.index;
+        let events = entry.events.len() as u64;
+        entry.answered = true;
         let outcome = match delivery {
             Delivery::Delivered => Outcome::Delivered,
             Delivery::Errored | Delivery::Rejected => {
@@ -218,16 +305,15 @@ impl Ledger {
     fn advance(&mut self) -> (usize, bool) {
         let mut freed_bytes = 0;
         let mut moved = false;
-        while let Some(entry) = self
-            .outstanding
-            .pop_front_if(|entry| entry.events.is_none())
-        {
+        while let Some(entry) = self.outstanding.pop_front_if(|entry| entry.answered) {
             self.first += 1;
             self.outstanding_bytes -= entry.kept_bytes;
             freed_bytes += entry.kept_bytes;
             moved = true;
             // Lines of a server that replays its log may be read late; the position itself never goes back (NE-2).
-            self.positions.acknowledged = self.positions.acknowledged.max(entry.index);
+            self.positions.acknowledged = self.positions.acknowledged.max(entry.at);
+            self.tip
+                .advance(entry.at, entry.events, entry.kept_bytes, entry.newest);
         }
         (freed_bytes, moved)
     }
@@ -269,6 +355,11 @@ impl Ledger {
     #[must_use]
     pub fn positions(&self) -> Positions {
         self.positions
+    }
+
+    /// What a state is saved from: how far everything is answered for.
+    pub(crate) fn answered(&self) -> Answered {
+        self.tip.answered().clone()
     }
 
     /// Bytes kept for batches that are not acknowledged.

@@ -9,10 +9,13 @@ use std::collections::HashSet;
 use std::fmt;
 use std::hash::Hasher;
 
+use bytes::Bytes;
+use bytestring::ByteString;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::envelope::RawEvent;
+use crate::event::Event;
 use crate::payload::text::{Text, deserializer};
 
 /// How many proofs are kept for one index. What is beyond is repeated after a reconnect, never dropped.
@@ -103,22 +106,38 @@ impl Proof {
     /// Computes the proof of an event at `index`.
     #[must_use]
     pub fn of(key: ProofKey, index: u64, event: &RawEvent) -> Self {
-        let mut hasher = SipHasher13::new_with_keys(key.0, key.1);
-        hasher.write_u64(index);
-        for part in [
+        let names = [
             &event.topic,
             &event.event_type,
             &event.namespace,
             &event.key,
-        ] {
-            hasher.write_u64(part.len() as u64);
-            hasher.write(part.as_bytes());
+        ];
+        Self::compute(key, index, names, &event.payload)
+    }
+
+    /// The same, of an event that was handed on.
+    pub(crate) fn of_event(key: ProofKey, event: &Event) -> Self {
+        let names = [
+            &event.topic,
+            &event.event_type,
+            &event.namespace,
+            &event.key,
+        ];
+        Self::compute(key, event.index.0, names, &event.payload)
+    }
+
+    fn compute(key: ProofKey, index: u64, names: [&ByteString; 4], payload: &Bytes) -> Self {
+        let mut hasher = SipHasher13::new_with_keys(key.0, key.1);
+        hasher.write_u64(index);
+        for name in names {
+            hasher.write_u64(name.len() as u64);
+            hasher.write(name.as_bytes());
         }
-        let mut deserializer = deserializer(&event.payload);
+        let mut deserializer = deserializer(payload);
         match (Unordered { key }).deserialize(&mut deserializer) {
             Ok(payload) => hasher.write_u128(payload),
             // Too deep to follow: then the text itself, which at worst repeats the event.
-            Err(_) => hasher.write(&event.payload),
+            Err(_) => hasher.write(payload),
         }
         Self(hasher.finish128().as_u128())
     }
@@ -213,8 +232,6 @@ impl<'de> Visitor<'de> for Unordered {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
 
     fn proof(index: u64, key: &'static str, payload: &'static str) -> Proof {

@@ -35,7 +35,7 @@ fn events(index: u64, names: &[&'static str]) -> Vec<Event> {
 fn ledger_of(indexes: &[u64]) -> Ledger {
     let mut ledger = Ledger::default();
     for &index in indexes {
-        ledger.admit(RaftIndex(index), 10, events(index, &["web"]));
+        ledger.admit(RaftIndex(index), 10, events(index, &["web"]), None);
     }
     ledger
 }
@@ -56,10 +56,10 @@ fn handed_out(ledger: &mut Ledger) -> Vec<(u64, u32)> {
 #[test]
 fn acknowledged_moves_over_the_contiguous_prefix_only() {
     let mut ledger = ledger_of(&[5, 5, 7]);
-    assert_eq!(ledger.positions().read, RaftIndex(7));
-    assert_eq!(ledger.positions().emitted, RaftIndex(0));
+    assert_eq!(ledger.positions().read.index, RaftIndex(7));
+    assert_eq!(ledger.positions().emitted.index, RaftIndex(0));
     let batches = hand_out_all(&mut ledger);
-    assert_eq!(ledger.positions().emitted, RaftIndex(7));
+    assert_eq!(ledger.positions().emitted.index, RaftIndex(7));
     let resolved = ledger.resolve(NOW, batches[1].id, Delivery::Delivered);
     assert_eq!(
         resolved,
@@ -69,7 +69,7 @@ fn acknowledged_moves_over_the_contiguous_prefix_only() {
             moved: false
         }
     );
-    assert_eq!(ledger.positions().acknowledged, RaftIndex(0));
+    assert_eq!(ledger.positions().acknowledged.index, RaftIndex(0));
     assert_eq!(ledger.outstanding_bytes(), 30);
     let resolved = ledger.resolve(NOW, batches[0].id, Delivery::Delivered);
     assert_eq!(
@@ -80,14 +80,14 @@ fn acknowledged_moves_over_the_contiguous_prefix_only() {
             moved: true
         }
     );
-    assert_eq!(ledger.positions().acknowledged, RaftIndex(5));
+    assert_eq!(ledger.positions().acknowledged.index, RaftIndex(5));
     assert_eq!(ledger.unanswered(), 1);
 }
 
 #[test]
 fn what_a_sink_refused_is_counted_and_moves_on() {
     let mut ledger = Ledger::default();
-    ledger.admit(RaftIndex(5), 10, events(5, &["a", "b", "c"]));
+    ledger.admit(RaftIndex(5), 10, events(5, &["a", "b", "c"]), None);
     let id = ledger.hand_out().unwrap().id;
     let resolved = ledger.resolve(NOW, id, Delivery::Rejected);
     let loss = Loss {
@@ -114,7 +114,7 @@ fn what_errored_comes_again_the_same_and_holds_the_position_until_it_is_delivere
     assert_eq!(resolved.outcome, Outcome::Again(REDELIVERY_PAUSE));
     assert_eq!((resolved.freed_bytes, resolved.moved), (0, false));
     ledger.resolve(NOW, batches[1].id, Delivery::Delivered);
-    assert_eq!(ledger.positions().acknowledged, RaftIndex(0));
+    assert_eq!(ledger.positions().acknowledged.index, RaftIndex(0));
     assert_eq!((ledger.with_host(), ledger.unanswered()), (0, 1));
 
     assert_eq!(ledger.next_release(), Some(NOW + REDELIVERY_PAUSE));
@@ -132,7 +132,7 @@ fn what_errored_comes_again_the_same_and_holds_the_position_until_it_is_delivere
 
     let resolved = ledger.resolve(NOW, again.id, Delivery::Delivered);
     assert_eq!((resolved.freed_bytes, resolved.moved), (20, true));
-    assert_eq!(ledger.positions().acknowledged, RaftIndex(7));
+    assert_eq!(ledger.positions().acknowledged.index, RaftIndex(7));
     assert_eq!(ledger.outstanding_bytes(), 0);
     assert_eq!(ledger.rejected_events(), 0);
 }
@@ -146,7 +146,7 @@ fn what_errors_again_and_again_is_given_up_after_pauses_that_grow() {
         let batch = ledger.hand_out().unwrap();
         match ledger.resolve(now, batch.id, Delivery::Errored).outcome {
             Outcome::Again(pause) => {
-                assert_eq!(ledger.positions().acknowledged, RaftIndex(0));
+                assert_eq!(ledger.positions().acknowledged.index, RaftIndex(0));
                 pauses.push(pause.as_secs());
                 now += pause;
                 assert!(ledger.release(now));
@@ -164,7 +164,7 @@ fn what_errors_again_and_again_is_given_up_after_pauses_that_grow() {
     }
     assert_eq!(pauses, [1, 2, 4]);
     assert_eq!(pauses.len(), MAX_REDELIVERIES as usize);
-    assert_eq!(ledger.positions().acknowledged, RaftIndex(5));
+    assert_eq!(ledger.positions().acknowledged.index, RaftIndex(5));
     assert_eq!((ledger.rejected_events(), ledger.unanswered()), (1, 0));
     assert_eq!(redelivery_pause(40), REDELIVERY_PAUSE_MAX);
 }
@@ -173,7 +173,7 @@ fn what_errors_again_and_again_is_given_up_after_pauses_that_grow() {
 fn redeliveries_go_before_what_is_queued_and_the_oldest_first() {
     let mut ledger = ledger_of(&[5, 7, 9]);
     let batches = hand_out_all(&mut ledger);
-    ledger.admit(RaftIndex(11), 10, events(11, &["new"]));
+    ledger.admit(RaftIndex(11), 10, events(11, &["new"]), None);
     for (place, late) in [(2, 0), (0, 1), (1, 2)] {
         let now = NOW + Duration::from_millis(late);
         ledger.resolve(now, batches[place].id, Delivery::Errored);
@@ -218,7 +218,7 @@ fn after_a_stop_nothing_is_handed_out_and_an_error_is_no_answer() {
     assert_eq!(ledger.outstanding_bytes(), 20);
     ledger.resolve(NOW, with_host, Delivery::Errored);
     assert_eq!((ledger.with_host(), ledger.unanswered()), (0, 2));
-    assert_eq!(ledger.positions().acknowledged, RaftIndex(0));
+    assert_eq!(ledger.positions().acknowledged.index, RaftIndex(0));
     assert_eq!(ledger.rejected_events(), 0);
 }
 
@@ -251,7 +251,7 @@ proptest! {
             match action {
                 0 => {
                     index += u64::from(how) / 2;
-                    ledger.admit(RaftIndex(index), 10, events(index, &["web"]));
+                    ledger.admit(RaftIndex(index), 10, events(index, &["web"]), None);
                     model.batches.push((index, false));
                 }
                 1 | 2 => {
@@ -298,7 +298,7 @@ proptest! {
             let positions = ledger.positions();
             let done = model.batches.iter().take_while(|(_, done)| *done);
             let expected = done.map(|(index, _)| *index).last().unwrap_or(0);
-            prop_assert_eq!(positions.acknowledged, RaftIndex(expected));
+            prop_assert_eq!(positions.acknowledged.index, RaftIndex(expected));
             prop_assert!(before.acknowledged <= positions.acknowledged);
             prop_assert!(positions.acknowledged <= positions.emitted);
             prop_assert!(positions.emitted <= positions.read);

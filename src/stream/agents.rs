@@ -7,7 +7,8 @@ use http_body_util::BodyExt;
 
 use crate::error::{Error, ErrorKind, with_sources};
 use crate::event::RaftIndex;
-use crate::nomad::{self, Client, NamespaceList, Purpose, Subscription};
+use crate::nomad::{self, Client, NamespaceList, Purpose, Subscription, Tables};
+use crate::options::TopicFilter;
 
 /// The agents of a region, by the number of their address.
 pub(super) trait Agents: Send + Sync + 'static {
@@ -28,6 +29,13 @@ pub(super) trait Agents: Send + Sync + 'static {
         &self,
         endpoint: usize,
     ) -> impl Future<Output = Result<RaftIndex, Error>> + Send;
+
+    /// What the tables of these topics say.
+    fn tables(
+        &self,
+        endpoint: usize,
+        topics: &[TopicFilter],
+    ) -> impl Future<Output = Result<Tables, Error>> + Send;
 
     /// The namespaces that the token can see.
     fn namespaces(
@@ -63,6 +71,10 @@ impl Agents for Client {
 
     async fn latest_index(&self, endpoint: usize) -> Result<RaftIndex, Error> {
         self.latest_index(endpoint).await
+    }
+
+    async fn tables(&self, endpoint: usize, topics: &[TopicFilter]) -> Result<Tables, Error> {
+        self.tables(endpoint, topics).await
     }
 
     async fn namespaces(&self, endpoint: usize) -> Result<NamespaceList, Error> {

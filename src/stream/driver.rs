@@ -10,11 +10,12 @@ use rand::{RngExt, SeedableRng};
 use tokio::time::Instant;
 
 use super::agents::{Agents, Body};
+use super::asking::Asking;
 use super::inquiry::Inquiry;
 use super::liveness::Liveness;
 use super::machine::{Input, Machine, Output, Rules, backoff};
 use super::mark::Mark;
-use super::notice::{Connected, LineDiscarded, Notice, NoticeKind, Started};
+use super::notice::{Connected, LineDiscarded, Notice, NoticeKind};
 use super::outbox::{Outbox, kept_bytes};
 use super::watch::NamespaceWatch;
 use crate::envelope::{self, Envelope, EnvelopeError, Line};
@@ -22,12 +23,14 @@ use crate::error::{Error, ErrorKind};
 use crate::event::RaftIndex;
 use crate::frame::{Frame, Remainder, Splitter};
 use crate::nomad::{Purpose, concerns_namespaces, said};
-use crate::options::{Settings, StartAt};
+use crate::options::{Settings, StartAt, TopicFilter};
 use crate::payload::time::{Dating, Received};
 use crate::position::proof::ProofKey;
+use crate::position::{Epoch, Position, Taken};
 use crate::telemetry::Discarded;
 
 mod outcomes;
+mod saved;
 
 /// A connection on which no line was completed for this long is dead, however many bytes come.
 const LINE_TIMEOUT: Duration = Duration::from_secs(300);
@@ -55,6 +58,12 @@ pub(super) struct Driver<A> {
     inquiry: Inquiry,
     watch: NamespaceWatch,
     said_of_namespaces: outcomes::SaidOfNamespaces,
+    asking: Asking,
+    /// The topics whose tables show whether something is missing.
+    asked_topics: Arc<[TopicFilter]>,
+    /// Why tables could not be read the last time.
+    tables_not_read: Option<ErrorKind>,
+    proof_key: ProofKey,
 }
 
 struct Connect {
@@ -88,6 +97,10 @@ impl<A: Agents> Driver<A> {
             proof_key: ProofKey::new(rng.random()),
         };
         Self {
+            proof_key: rules.proof_key,
+            asking: Asking::default(),
+            asked_topics: settings.topics.clone().into(),
+            tables_not_read: None,
             agents: Arc::new(agents),
             machine: Machine::new(rules, Mark::Nothing),
             dating: Dating::default(),
@@ -109,24 +122,16 @@ impl<A: Agents> Driver<A> {
 
     /// Runs until dropped.
     pub(super) async fn run(mut self) {
-        self.notice(
-            RaftIndex(0),
-            NoticeKind::Started(Started {
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                endpoints: self.settings.endpoint_names(),
-                topics: self
-                    .settings
-                    .topics
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect(),
-                namespace: self.settings.namespace.clone(),
-                start_at: self.settings.start_at.to_string(),
-                continuity: "none",
-            }),
-        );
-        let mark = self.start_mark().await;
-        self.machine.begin_at(mark);
+        if !self.go_on().await {
+            let mark = self.start_mark().await;
+            match mark {
+                // It is known with the first line.
+                Mark::Nothing | Mark::Taken(_) => {}
+                Mark::From(index) => self.outbox.begin_at(at(index), Taken::Nothing),
+                Mark::After(index) => self.outbox.begin_at(at(index), Taken::All),
+            }
+            self.machine.begin_at(mark);
+        }
         self.step(Input::Begin, 0);
         while let Some(connect) = self.next.take() {
             self.pause(connect.pause).await;
@@ -229,6 +234,7 @@ impl<A: Agents> Driver<A> {
         let mut splitter = Splitter::new(self.settings.max_line_bytes);
         let address = self.agents.name(endpoint);
         self.liveness.not_reading();
+        self.asking.forget();
         let mut last_byte = self.clock.now();
         let mut last_line = last_byte;
         while self.next.is_none() {
@@ -266,6 +272,7 @@ impl<A: Agents> Driver<A> {
                     self.step(Input::Deadline, 0);
                 }
                 explained = self.inquiry.explained() => self.explained(explained),
+                tables = self.asking.answer() => self.asked(tables),
                 list = self.watch.next(&self.agents, endpoint) => {
                     let pause = self.refresh_pause();
                     self.watch.wait(pause);
@@ -326,7 +333,7 @@ impl<A: Agents> Driver<A> {
         self.outbox.telemetry.line_discarded(reason, bytes, index);
         self.outbox.note_discarded();
         self.notice(
-            index.unwrap_or_else(|| self.outbox.positions().read),
+            index.unwrap_or_else(|| self.outbox.positions().read.index),
             NoticeKind::LineDiscarded(LineDiscarded {
                 bytes,
                 index,
@@ -346,6 +353,9 @@ impl<A: Agents> Driver<A> {
     }
 
     fn perform(&mut self, outputs: Vec<Output>, line_bytes: usize, received: Received) {
+        if let Some(known) = self.machine.namespaces_to_save() {
+            self.outbox.note_namespaces(known);
+        }
         for output in outputs {
             match output {
                 Output::Connect {
@@ -386,10 +396,15 @@ impl<A: Agents> Driver<A> {
                     self.disconnected(endpoint, error, Purpose::Stream);
                 }
                 Output::NamespacesAdded(names) => self.outbox.telemetry.namespaces_added(&names),
-                Output::Gap(gap) => {
-                    self.outbox.telemetry.gap(&gap);
-                    self.notice(gap.to.unwrap_or(gap.from), NoticeKind::Gap(gap));
+                Output::Gap(gap) => self.gap(gap),
+                Output::StartMark(index) => self.outbox.begin_at(at(index), Taken::Nothing),
+                Output::Doubt(index) => self.doubt(index),
+                Output::Continuous(index) => self.outbox.close_doubt(index),
+                Output::AskTables { endpoint } => {
+                    self.asking
+                        .begin(&self.agents, endpoint, &self.asked_topics);
                 }
+                Output::Reset { from, to } => self.begin_epoch(from, to),
                 Output::OnlyOlderLines { below } => self.outbox.telemetry.only_older_lines(below),
             }
         }
@@ -403,7 +418,8 @@ impl<A: Agents> Driver<A> {
             .zip(times)
             .map(|(raw, time)| raw.dated(batch.index, time))
             .collect();
-        self.outbox.push_batch(batch.index, events, line_bytes);
+        self.outbox
+            .push_batch(batch.index, events, line_bytes, self.dating.newest());
     }
 
     fn notice(&self, index: RaftIndex, kind: NoticeKind) {
@@ -415,8 +431,17 @@ impl<A: Agents> Driver<A> {
     }
 }
 
-/// Says once per interval how the source is, also when nothing else happens.
+/// A place before any reset.
+fn at(index: RaftIndex) -> Position {
+    Position {
+        epoch: Epoch::default(),
+        index,
+    }
+}
+
+/// Says once per interval how the source is, also when nothing else happens. A standby says nothing: the other one does.
 pub(super) async fn report_status(outbox: Arc<Outbox>, interval: Duration) {
+    outbox.active().await;
     loop {
         tokio::time::sleep(interval).await;
         let status = outbox.status(Instant::now());
@@ -430,6 +455,7 @@ pub(super) async fn report_status(outbox: Arc<Outbox>, interval: Duration) {
 
 /// Keeps the gauge of the silence moving, also when nothing else happens.
 pub(super) async fn report_silence(outbox: Arc<Outbox>) {
+    outbox.active().await;
     let started = Instant::now();
     loop {
         let now = Instant::now();

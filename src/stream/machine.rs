@@ -8,14 +8,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use self::doubt::{Doubt, Verdict, Why};
 use super::mark::{Mark, Relation};
 use super::namespaces::{self, Covered};
 use super::notice::Gap;
 use crate::backoff::doubled;
+use crate::checkpoint::{GapCause, KnownNamespaces};
 use crate::envelope::{Envelope, Line};
 use crate::error::{Error, ErrorKind};
 use crate::event::RaftIndex;
-use crate::nomad::Namespace;
+use crate::nomad::{Namespace, Tables};
+use crate::position::Taken;
 use crate::position::proof::ProofKey;
 
 /// A server that accepts a subscription sends `{}` at once (1.0.7, 1.1.1 and later).
@@ -29,12 +32,6 @@ pub(crate) const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 /// The longest pause after the first failure; it doubles with each further one.
 pub(crate) const BACKOFF_BASE: Duration = Duration::from_millis(500);
 
-/// Cause of a gap that is suspected, since nothing shows the opposite.
-pub(crate) const UNPROVEN: &str = "unproven";
-
-/// Cause of a gap that is a line which was not taken.
-pub(crate) const LINE_DISCARDED: &str = "line_discarded";
-
 /// What can happen.
 pub(crate) enum Input {
     /// The source starts.
@@ -47,6 +44,8 @@ pub(crate) enum Input {
     Discarded(Option<RaftIndex>),
     /// The namespaces that there are, for a subscription to all.
     Namespaces(Vec<Namespace>),
+    /// The answer to [`Output::AskTables`] of this connection; `None` when there was none.
+    Tables(Option<Tables>),
     /// No connection could be made, or the stream ended.
     Ended(Error),
     /// The moment of [`Machine::deadline`] has come.
@@ -66,6 +65,7 @@ impl fmt::Debug for Input {
                 .finish(),
             Self::Discarded(index) => f.debug_tuple("Discarded").field(index).finish(),
             Self::Namespaces(list) => f.debug_tuple("Namespaces").field(list).finish(),
+            Self::Tables(tables) => f.debug_tuple("Tables").field(tables).finish(),
             Self::Ended(error) => f.debug_tuple("Ended").field(error).finish(),
             Self::Deadline => f.write_str("Deadline"),
         }
@@ -92,6 +92,20 @@ pub(crate) enum Output {
     },
     /// The stream is gone, or did not come about.
     Disconnected { endpoint: usize, error: Error },
+    /// The first line of a stream that is wanted from the earliest on: nothing before it can be had.
+    StartMark(RaftIndex),
+    /// What is emitted next is of the index where the stream stopped, and not what we know of it. As long as nothing shows that the
+    /// stream goes on there, it may be the stream of another cluster.
+    Doubt(RaftIndex),
+    /// The stream goes on where it stopped, after a doubt.
+    Continuous(RaftIndex),
+    /// Ask for the indexes of the tables. Not any more, once there is another connection.
+    AskTables { endpoint: usize },
+    /// Indexes began anew. `to` is the newest index of the tables, where that is known.
+    Reset {
+        from: RaftIndex,
+        to: Option<RaftIndex>,
+    },
     /// Events may be missing.
     Gap(Gap),
     /// These namespaces are covered from the next subscription on.
@@ -108,21 +122,23 @@ enum State {
     Opening {
         first_line_by: Duration,
     },
-    /// Lines come, of which none was taken yet; whether the server still has what follows the mark is not known.
-    Starting {
-        since: Duration,
-    },
-    /// Lines come; whether they go on where we stopped is not proved yet.
-    Resuming {
-        since: Duration,
-        /// When it is a gap; `None` when that was announced.
-        prove_by: Option<Duration>,
-        older: Option<Older>,
-    },
+    /// Lines come; whether they go on where the mark is, is not known yet.
+    Joining(Joining),
     /// Lines come.
     Following {
         since: Duration,
     },
+}
+
+#[derive(Debug)]
+struct Joining {
+    since: Duration,
+    /// Whether continuity is still to be shown: nothing has, and no gap was announced instead.
+    open: bool,
+    /// When it comes into doubt.
+    prove_by: Option<Duration>,
+    older: Option<Older>,
+    doubt: Option<Doubt>,
 }
 
 /// Lines below the one resumed at, and nothing else.
@@ -146,8 +162,14 @@ pub(crate) struct Machine {
     state: State,
     mark: Mark,
     covered: Covered,
+    /// The mark is what a user has asked for, and no earlier run has seen it.
+    fresh: bool,
+    /// Another region is subscribed to than the one of the mark: only a proof shows that it is the same cluster.
+    another_region: bool,
     /// Whether a line with events came through this connection.
     batch_seen: bool,
+    /// Whether events of the mark's own index came through this connection that nothing is known of.
+    unknown_lines: bool,
     /// Number of the address in use.
     endpoint: usize,
     /// Failures in a row, without a healthy stream between them.
@@ -162,7 +184,10 @@ impl Machine {
             state: State::Idle,
             mark,
             covered: Covered::default(),
+            fresh: true,
+            another_region: false,
             batch_seen: false,
+            unknown_lines: false,
             endpoint: 0,
             failures: 0,
         }
@@ -171,6 +196,28 @@ impl Machine {
     /// Sets where to begin, before the first step.
     pub(crate) fn begin_at(&mut self, mark: Mark) {
         self.mark = mark;
+    }
+
+    /// Goes on from a saved position, before the first step. With `another_region` only a proof shows that it is the same
+    /// cluster; anything else makes indexes begin anew.
+    pub(crate) fn resume(
+        &mut self,
+        position: RaftIndex,
+        taken: &Taken,
+        namespaces: KnownNamespaces,
+        another_region: bool,
+        proof_key: ProofKey,
+    ) {
+        self.rules.proof_key = proof_key;
+        self.mark = Mark::saved(position, taken);
+        self.covered = Covered::saved(namespaces);
+        self.fresh = false;
+        self.another_region = another_region;
+    }
+
+    /// The namespaces that are known to be covered, if that is not what it was the last time.
+    pub(crate) fn namespaces_to_save(&mut self) -> Option<KnownNamespaces> {
+        self.covered.to_save()
     }
 
     /// Takes one input and says what is to be done.
@@ -202,13 +249,14 @@ impl Machine {
                     outputs.push(Output::Gap(Gap {
                         from: index.unwrap_or(self.mark.index()),
                         to: index,
-                        cause: LINE_DISCARDED,
+                        cause: GapCause::LineDiscarded,
                         namespace: None,
                     }));
                 }
                 outputs
             }
             Input::Namespaces(list) => self.listed(now, list),
+            Input::Tables(tables) => self.tables(now, tables),
             Input::Ended(error) => self.ended(now, error),
             Input::Deadline => self.deadline_passed(now),
         }
@@ -217,17 +265,18 @@ impl Machine {
     /// When [`Input::Deadline`] is due.
     pub(crate) fn deadline(&self) -> Option<Duration> {
         match &self.state {
-            State::Idle | State::Connecting | State::Starting { .. } | State::Following { .. } => {
-                None
-            }
+            State::Idle | State::Connecting | State::Following { .. } => None,
             State::Opening { first_line_by } => Some(*first_line_by),
-            State::Resuming {
-                prove_by, older, ..
-            } => {
-                let say_by = older
+            State::Joining(joining) => {
+                let say_by = joining
+                    .older
                     .filter(|older| !older.said)
                     .map(|older| older.since + OLDER_LINES_TIMEOUT);
-                [*prove_by, say_by].into_iter().flatten().min()
+                let decide_by = joining.doubt.as_ref().map(Doubt::deadline);
+                [joining.prove_by, say_by, decide_by]
+                    .into_iter()
+                    .flatten()
+                    .min()
             }
         }
     }
@@ -248,6 +297,7 @@ impl Machine {
         }
         let resumed_at = self.mark.index();
         self.batch_seen = false;
+        self.unknown_lines = false;
         self.state = match self.mark {
             Mark::Nothing => {
                 // From now on all is wanted: what is evicted before the next connection, if none is taken from this one, is
@@ -255,12 +305,14 @@ impl Machine {
                 self.mark = Mark::From(RaftIndex(0));
                 State::Following { since: now }
             }
-            Mark::From(_) | Mark::After(_) => State::Starting { since: now },
-            Mark::Taken(_) => State::Resuming {
+            _ => State::Joining(Joining {
                 since: now,
-                prove_by: Some(now + PROOF_TIMEOUT),
+                open: true,
+                // That nothing comes of a stream from the earliest on is no wonder.
+                prove_by: (resumed_at > RaftIndex(0)).then_some(now + PROOF_TIMEOUT),
                 older: None,
-            },
+                doubt: None,
+            }),
         };
         vec![Output::Connected {
             endpoint: self.endpoint,
@@ -279,31 +331,43 @@ impl Machine {
         }
         let asked = self.mark.index();
         let leaves_out = self.mark.leaves_out(index);
+        let begins = self.fresh && matches!(self.mark, Mark::Nothing | Mark::From(RaftIndex(0)));
         let (relation, new) = self.mark.take(batch, text, self.rules.proof_key);
 
+        if begins && relation == Relation::Above {
+            self.fresh = false;
+            outputs.push(Output::StartMark(index));
+        }
         match (&mut self.state, relation) {
             (_, Relation::Below) => self.below(now),
+            (State::Joining(joining), Relation::At { proved: true }) => {
+                if joining.open && (self.unknown_lines || self.another_region) {
+                    outputs.push(Output::Continuous(asked));
+                }
+                self.another_region = false;
+                self.state = State::Following {
+                    since: joining.since,
+                };
+            }
+            (State::Joining(joining), _) if joining.open && self.another_region => {
+                // It is read again, from the earliest on.
+                self.reset(now, asked, None, outputs);
+                return;
+            }
             // What came of the index is not what we know of it. Another line of it may be.
-            (State::Resuming { older, .. }, Relation::At { proved: false }) => *older = None,
-            (State::Resuming { since, .. }, Relation::At { proved: true }) => {
-                self.state = State::Following { since: *since };
-            }
-            (
-                State::Resuming {
-                    since, prove_by, ..
-                },
-                Relation::Above,
-            ) => {
-                if prove_by.is_some() {
-                    outputs.push(unproven(asked, Some(index)));
+            (State::Joining(joining), Relation::At { proved: false }) => {
+                joining.older = None;
+                if joining.open && !std::mem::replace(&mut self.unknown_lines, true) {
+                    outputs.push(Output::Doubt(asked));
                 }
-                self.state = State::Following { since: *since };
             }
-            (State::Starting { since }, Relation::Above) => {
-                if leaves_out {
-                    outputs.push(unproven(asked, Some(index)));
+            (State::Joining(joining), Relation::Above) => {
+                if joining.open && leaves_out {
+                    outputs.push(gap(asked, Some(index), GapCause::Evicted));
                 }
-                self.state = State::Following { since: *since };
+                self.state = State::Following {
+                    since: joining.since,
+                };
             }
             _ => {}
         }
@@ -318,22 +382,19 @@ impl Machine {
 
     /// A line came of which nothing is wanted.
     fn below(&mut self, now: Duration) {
-        match &mut self.state {
-            // It shows that the server has all that follows the mark.
-            State::Starting { since } => self.state = State::Following { since: *since },
-            // A server that replays its log, or lags, gets the time that it needs.
-            State::Resuming {
-                prove_by, older, ..
-            } => {
-                if let Some(prove_by) = prove_by {
-                    *prove_by = now + PROOF_TIMEOUT;
-                }
-                older.get_or_insert(Older {
-                    since: now,
-                    said: false,
-                });
+        if let State::Joining(joining) = &mut self.state {
+            joining.older.get_or_insert(Older {
+                since: now,
+                said: false,
+            });
+            if !matches!(self.mark, Mark::Taken(_)) && !self.another_region {
+                // It shows that the server has all that follows the mark.
+                joining.open = false;
+                joining.prove_by = None;
+            } else if let Some(prove_by) = &mut joining.prove_by {
+                // A server that replays its log, or lags, gets the time that it needs.
+                *prove_by = now + PROOF_TIMEOUT;
             }
-            _ => {}
         }
     }
 
@@ -350,25 +411,98 @@ impl Machine {
                 );
                 self.ended(now, error)
             }
-            State::Resuming {
-                prove_by, older, ..
-            } => {
+            State::Joining(joining) => {
                 let mut outputs = Vec::new();
-                if let Some(older) = older
+                let mut why = None;
+                if let Some(older) = &mut joining.older
                     && !older.said
                     && older.since + OLDER_LINES_TIMEOUT <= now
                 {
                     older.said = true;
+                    why = Some(Why::OnlyOlder);
                     outputs.push(Output::OnlyOlderLines { below: asked });
                 }
-                if prove_by.is_some_and(|by| by <= now) {
-                    *prove_by = None;
-                    outputs.push(unproven(asked, None));
+                if joining.prove_by.take_if(|by| *by <= now).is_some() {
+                    why = Some(Why::NoProof);
+                }
+                if why.is_some() && self.another_region {
+                    self.reset(now, asked, None, &mut outputs);
+                    return outputs;
+                }
+                if let Some(why) = why {
+                    let doubt = joining.doubt.get_or_insert_with(|| Doubt::new(why, now));
+                    doubt.raise(why);
+                }
+                if let Some(doubt) = &mut joining.doubt {
+                    if doubt.is_overdue(now) {
+                        self.decided(now, Verdict::Undecided, &mut outputs);
+                    } else if doubt.asks(now) {
+                        let endpoint = self.endpoint;
+                        outputs.push(Output::AskTables { endpoint });
+                    }
                 }
                 outputs
             }
             _ => Vec::new(),
         }
+    }
+
+    fn tables(&mut self, now: Duration, tables: Option<Tables>) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        if let State::Joining(joining) = &mut self.state
+            && let Some(doubt) = &mut joining.doubt
+        {
+            let unknown_lines = self.unknown_lines;
+            let verdict = doubt.answered(now, tables, &self.mark, self.fresh, unknown_lines);
+            self.decided(now, verdict, &mut outputs);
+        }
+        outputs
+    }
+
+    /// What is to be done about an answer, or about none.
+    fn decided(&mut self, now: Duration, verdict: Verdict, outputs: &mut Vec<Output>) {
+        let State::Joining(joining) = &mut self.state else {
+            return;
+        };
+        let at = self.mark.index();
+        let cause = match verdict {
+            Verdict::Open => return,
+            Verdict::Continuous => {
+                self.state = State::Following {
+                    since: joining.since,
+                };
+                return;
+            }
+            Verdict::Lags => {
+                joining.doubt = None;
+                return;
+            }
+            Verdict::Reset(newest) => return self.reset(now, at, Some(newest), outputs),
+            Verdict::Evicted => GapCause::Evicted,
+            Verdict::Undecided => GapCause::Unproven,
+        };
+        joining.doubt = None;
+        joining.prove_by = None;
+        if std::mem::take(&mut joining.open) || verdict == Verdict::Undecided {
+            outputs.push(gap(at, None, cause));
+        }
+    }
+
+    /// Indexes begin anew: all that there is is wanted.
+    fn reset(
+        &mut self,
+        now: Duration,
+        from: RaftIndex,
+        to: Option<RaftIndex>,
+        outputs: &mut Vec<Output>,
+    ) {
+        self.note_health(now);
+        self.mark = Mark::Nothing;
+        self.fresh = false;
+        self.covered = Covered::default();
+        self.another_region = false;
+        outputs.push(Output::Reset { from, to });
+        outputs.push(self.connect(Duration::ZERO));
     }
 
     /// The list of namespaces: what is new is covered by the next subscription, so that follows at once.
@@ -402,18 +536,19 @@ impl Machine {
 
     /// Notes that the connection is gone, or about to be.
     fn leave(&mut self, now: Duration, outputs: &mut Vec<Output>) {
-        if let State::Resuming {
-            prove_by: Some(_), ..
-        } = self.state
-            && self.mark.has_fresh()
+        if let State::Joining(joining) = &self.state
+            && joining.open
+            && self.unknown_lines
         {
             // What came of the index proved nothing, and would pass for a proof the next time.
-            outputs.push(unproven(self.mark.index(), None));
+            outputs.push(gap(self.mark.index(), None, GapCause::Unproven));
         }
         self.mark.disconnected(self.rules.proof_key);
-        if let State::Starting { since }
-        | State::Resuming { since, .. }
-        | State::Following { since } = self.state
+        self.note_health(now);
+    }
+
+    fn note_health(&mut self, now: Duration) {
+        if let State::Joining(Joining { since, .. }) | State::Following { since } = self.state
             && now.saturating_sub(since) >= HEALTHY_AFTER
         {
             self.failures = 0;
@@ -445,15 +580,16 @@ pub(crate) fn backoff(failures: u32, longest: Duration) -> Duration {
     doubled(BACKOFF_BASE, failures, longest)
 }
 
-fn unproven(from: RaftIndex, to: Option<RaftIndex>) -> Output {
+fn gap(from: RaftIndex, to: Option<RaftIndex>, cause: GapCause) -> Output {
     Output::Gap(Gap {
         from,
         to,
-        cause: UNPROVEN,
+        cause,
         namespace: None,
     })
 }
 
+mod doubt;
 #[cfg(any(test, feature = "fuzzing"))]
 mod histories;
 #[cfg(any(test, feature = "fuzzing"))]

@@ -10,7 +10,10 @@ use bytes::Bytes;
 
 use crate::envelope::{self, Envelope, Line, RawEvent};
 use crate::event::RaftIndex;
-use crate::position::proof::{Proof, ProofKey, Proofs};
+use crate::position::{
+    self,
+    proof::{Proof, ProofKey, Proofs},
+};
 
 /// How far the stream was taken.
 #[derive(Debug)]
@@ -52,6 +55,20 @@ pub(crate) enum Relation {
 }
 
 impl Mark {
+    /// Where a saved position makes the stream begin.
+    pub(crate) fn saved(index: RaftIndex, taken: &position::Taken) -> Self {
+        match taken {
+            position::Taken::Nothing => Self::From(index),
+            position::Taken::All => Self::After(index),
+            position::Taken::Proofs(proofs) => Self::Taken(Taken {
+                index,
+                known: proofs.clone(),
+                fresh: Proofs::default(),
+                latest: None,
+            }),
+        }
+    }
+
     /// The index to ask for.
     pub(crate) fn index(&self) -> RaftIndex {
         match self {
@@ -71,13 +88,14 @@ impl Mark {
         }
     }
 
-    /// Whether indexes that are wanted, and of which nothing was taken, lie before a first line of this index.
+    /// Whether something that is wanted, and was not taken, can lie before a first line of this index.
     pub(crate) fn leaves_out(&self, index: RaftIndex) -> bool {
         match self {
-            Self::Nothing | Self::Taken(_) => false,
+            Self::Nothing => false,
             Self::From(from) => index > *from,
             // The index that follows directly can have lost one of its lines.
             Self::After(after) => index > *after,
+            Self::Taken(taken) => index > taken.index,
         }
     }
 
@@ -105,11 +123,6 @@ impl Mark {
             latest: Some(text),
         });
         (Relation::Above, batch.events)
-    }
-
-    /// Whether something of the mark's own index was taken through this connection.
-    pub(crate) fn has_fresh(&self) -> bool {
-        matches!(self, Self::Taken(taken) if taken.latest.is_some() || !taken.fresh.is_empty())
     }
 
     /// Notes that the connection is gone: what came through it is what the next one must show again.

@@ -5,6 +5,7 @@
 //! for it.
 
 mod agents;
+mod asking;
 mod driver;
 mod inquiry;
 mod liveness;
@@ -29,6 +30,7 @@ use futures_core::Stream;
 use tokio::task::JoinHandle;
 use tracing::Instrument;
 
+use crate::checkpoint::Flushed;
 use crate::event::{Batch, BatchId};
 use crate::invariants::{Invariant, stops_in_time};
 use crate::nomad::{Client, Dial, Network};
@@ -38,7 +40,10 @@ use crate::telemetry::CountBytes;
 use driver::Driver;
 pub use liveness::Liveness;
 use notice::{Notice, Status};
-use outbox::Outbox;
+use outbox::{Outbox, Saving};
+
+/// How much of the time for a stop is kept for the last saving; at most a quarter of it.
+const SAVE_RESERVE: Duration = Duration::from_millis(500);
 
 /// What comes out of an [`EventStream`].
 #[derive(Clone, Debug)]
@@ -159,8 +164,9 @@ impl EventStream {
         self.outbox.positions()
     }
 
-    /// Stops reading and hands nothing out any more, also nothing again; waits until every batch that was handed out is
-    /// answered, at most for `deadline`. Returns the number of batches without an answer, those that errored included.
+    /// Stops reading and hands nothing out any more, also nothing again; waits until every batch that was handed out is answered,
+    /// and saves how far that is: all within `deadline`. Returns the number of batches without an answer, those that errored
+    /// included. When it returns, another process may have the folder.
     ///
     /// # Cancel safety
     ///
@@ -168,14 +174,28 @@ impl EventStream {
     pub async fn close(self, deadline: Duration) -> usize {
         let asked = tokio::time::Instant::now();
         self.stop();
-        let _ = tokio::time::timeout(deadline, self.outbox.drained()).await;
+        let reserve = if self.outbox.saves() {
+            SAVE_RESERVE.min(deadline / 4)
+        } else {
+            Duration::ZERO
+        };
+        let _ = tokio::time::timeout(deadline - reserve, self.outbox.drained()).await;
+        let unanswered = self.outbox.seal();
+        if let Some(Saving { saver, task }) = self.outbox.detach() {
+            let left = |asked: tokio::time::Instant| deadline.saturating_sub(asked.elapsed());
+            if saver.flush(left(asked)).await != Flushed::Saved {
+                self.outbox.telemetry.not_saved_at_stop();
+            }
+            drop(saver);
+            let _ = tokio::time::timeout(left(asked), task).await;
+        }
         if !stops_in_time(asked.elapsed(), deadline) {
             // No panic in debug builds: a machine that stood still is late without a defect.
             self.outbox
                 .telemetry
                 .invariant_violated(Invariant::StopsInTime);
         }
-        self.outbox.seal()
+        unanswered
     }
 
     fn stop(&self) {
@@ -188,6 +208,8 @@ impl EventStream {
 impl Drop for EventStream {
     fn drop(&mut self) {
         self.stop();
+        // A saving that is under way is brought to its end.
+        drop(self.outbox.detach());
     }
 }
 

@@ -7,11 +7,9 @@
 use std::collections::HashMap;
 
 use super::notice::Gap;
+use crate::checkpoint::{GapCause, KnownNamespaces};
 use crate::event::RaftIndex;
 use crate::nomad::{MAX_NAMESPACES, Namespace};
-
-/// Cause of a gap of a namespace that was made while the stream was open.
-pub(crate) const NAMESPACE_ADDED: &str = "namespace_added";
 
 /// What is known to be covered.
 #[derive(Debug, Default)]
@@ -20,6 +18,8 @@ pub(super) struct Covered {
     /// at which one was made, where a list told it.
     names: Option<HashMap<String, Option<RaftIndex>>>,
     began: Began,
+    /// Whether something has changed since it was last saved.
+    changed: bool,
 }
 
 /// Where the first stream began, for as long as there is no list: a namespace that is younger can have been made afterwards.
@@ -35,10 +35,42 @@ enum Began {
 }
 
 impl Covered {
+    /// What was covered when the position was saved.
+    pub(super) fn saved(known: KnownNamespaces) -> Self {
+        let (names, began) = match known {
+            KnownNamespaces::Unknown => (None, Began::Not),
+            KnownNamespaces::AskedFrom(index) => (None, Began::Asked(index)),
+            KnownNamespaces::FirstLine(index) => (None, Began::Line(index)),
+            KnownNamespaces::Listed(names) => (Some(names.into_iter().collect()), Began::Not),
+        };
+        Self {
+            names,
+            began,
+            changed: false,
+        }
+    }
+
+    /// What is to be saved, if that is something else than the last time.
+    pub(super) fn to_save(&mut self) -> Option<KnownNamespaces> {
+        if !std::mem::take(&mut self.changed) {
+            return None;
+        }
+        Some(match (&self.names, &self.began) {
+            (Some(names), _) => {
+                let names = names.iter().map(|(name, made)| (name.clone(), *made));
+                KnownNamespaces::Listed(names.collect())
+            }
+            (None, Began::Not) => KnownNamespaces::Unknown,
+            (None, Began::Asked(index)) => KnownNamespaces::AskedFrom(*index),
+            (None, Began::Line(index)) => KnownNamespaces::FirstLine(*index),
+        })
+    }
+
     /// Notes that a subscription is open from this index on.
     pub(super) fn begin(&mut self, resumed_at: RaftIndex) {
         if let Began::Not = self.began {
             self.began = Began::Asked(resumed_at);
+            self.changed |= self.names.is_none();
         }
     }
 
@@ -46,6 +78,7 @@ impl Covered {
     pub(super) fn first_line(&mut self, index: RaftIndex) {
         if !matches!(self.began, Began::Line(_)) {
             self.began = Began::Line(index);
+            self.changed |= self.names.is_none();
         }
     }
 
@@ -57,12 +90,14 @@ impl Covered {
             && !names.contains_key(namespace)
         {
             names.insert(namespace.to_owned(), None);
+            self.changed = true;
         }
     }
 
     /// Takes the list before a subscription, and gives what of it the one before did not cover.
     pub(super) fn take(&mut self, list: Vec<Namespace>) -> Vec<Namespace> {
         let (new, names) = self.compare(list);
+        self.changed |= self.names.as_ref() != Some(&names);
         self.names = Some(names);
         new
     }
@@ -73,6 +108,10 @@ impl Covered {
     /// listed, not listed and listed again would each time be taken for a new one.
     pub(super) fn compare_open(&mut self, list: Vec<Namespace>) -> Vec<Namespace> {
         let (new, names) = self.compare(list);
+        self.changed |= names.iter().any(|(name, made)| {
+            let known = self.names.as_ref().map(|known| known.get(name));
+            known.flatten() != Some(made)
+        });
         match &mut self.names {
             // Those that were deleted meanwhile are forgotten with the next subscription, or when they become too many.
             Some(known) if known.len() <= MAX_NAMESPACES => known.extend(names),
@@ -117,7 +156,7 @@ pub(super) fn gap(namespace: Namespace, read: RaftIndex) -> Option<Gap> {
     (namespace.create_index < read).then_some(Gap {
         from: namespace.create_index,
         to: Some(read),
-        cause: NAMESPACE_ADDED,
+        cause: GapCause::NamespaceAdded,
         namespace: Some(namespace.name),
     })
 }

@@ -7,8 +7,10 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use serde::Serialize;
 
+use crate::checkpoint::GapCause;
 use crate::event::{Event, Origin, RaftIndex};
 use crate::payload::time::{EventTime, TimeSource};
+use crate::position::Epoch;
 
 /// The topic of all notices.
 pub const NOTICE_TOPIC: &str = "NomadEvents";
@@ -38,6 +40,8 @@ pub enum NoticeKind {
     Status(Status),
     /// Events may be missing.
     Gap(Gap),
+    /// The cluster's indexes began anew: it is another one, or an older state of it.
+    IndexReset(IndexReset),
     /// A line was not taken.
     LineDiscarded(LineDiscarded),
     /// Sinks did not take events, which are lost.
@@ -57,8 +61,19 @@ pub struct Started {
     pub namespace: String,
     /// Where the stream was asked to begin: `earliest`, `latest` or an index.
     pub start_at: String,
-    /// What is known about the events before: `none` without a saved position.
+    /// What is known about the events before: `none` without a saved position; `saved` with one: then what follows it comes, or a
+    /// `Gap` or an `IndexReset` says that it may not.
     pub continuity: &'static str,
+    /// The saved position.
+    pub resumed_from: Option<RaftIndex>,
+    /// How often indexes began anew before.
+    pub epoch: Epoch,
+    /// Gaps that were not filled when the last run ended. Each is told again.
+    pub open_gaps: usize,
+    /// Whether the position is saved.
+    pub saves_position: bool,
+    /// What of the subscription is different from that of the saved position, in words.
+    pub subscription_changed: Option<String>,
 }
 
 /// Fields of `Connected`.
@@ -115,10 +130,23 @@ pub struct Gap {
     pub from: RaftIndex,
     /// The first index seen afterwards; `null` while none has been: then it is that of the next batch above `from`.
     pub to: Option<RaftIndex>,
-    /// Why, a word from a closed set: `unproven`, `line_discarded` or `namespace_added`.
-    pub cause: &'static str,
+    /// Why, a word from a closed set.
+    pub cause: GapCause,
     /// The namespace that it is confined to; `null` for all.
     pub namespace: Option<String>,
+}
+
+/// Fields of `IndexReset`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct IndexReset {
+    /// How often indexes have begun anew, this time included.
+    pub epoch: Epoch,
+    /// The index up to which the stream had been read.
+    pub from: RaftIndex,
+    /// The newest index of the subscribed topics' tables now; `null` where it was not asked for.
+    pub to: Option<RaftIndex>,
+    /// Open gaps of the indexes before, which cannot be filled any more.
+    pub gaps_given_up: usize,
 }
 
 /// Fields of `LineDiscarded`.
@@ -173,6 +201,7 @@ impl NoticeKind {
             Self::Disconnected(_) => "Disconnected",
             Self::Status(_) => "Status",
             Self::Gap(_) => "Gap",
+            Self::IndexReset(_) => "IndexReset",
             Self::LineDiscarded(_) => "LineDiscarded",
             Self::Rejected(_) => "Rejected",
         }

@@ -7,25 +7,32 @@ use std::time::Duration;
 
 use bytestring::ByteString;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::Item;
 use super::losses::Losses;
 use super::notice::{Notice, NoticeKind, Status};
 use super::pending::Pending;
+use crate::checkpoint::{
+    self, GapCause, KnownNamespaces, OpenGap, OpenGaps, Saver, State, Subscription,
+};
 use crate::event::{BatchId, Event, RaftIndex};
 use crate::invariants::{Invariant, Watch, memory_bounded};
-use crate::position::{Delivery, Ledger, Outcome, Positions};
+use crate::position::proof::ProofKey;
+use crate::position::{Delivery, Epoch, Ledger, Outcome, Position, Positions, Resolved, Taken};
 use crate::telemetry::{CountBytes, Telemetry};
 
 /// Shared between the driver, the stream and the acknowledgers.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    state: Mutex<State>,
+    state: Mutex<Inner>,
     /// Told whenever an answer came in.
     answered: Notify,
     /// Told whenever an answer came in that makes something to do at a later moment.
     failed: Notify,
+    /// Told when the driver may stream.
+    activated: Notify,
     /// The moment from which times are counted.
     origin: Instant,
     /// How many bytes may be without an answer.
@@ -34,7 +41,7 @@ pub(super) struct Outbox {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Inner {
     /// What was read and is not answered for: its bytes are what is bounded.
     ledger: Ledger,
     notices: Pending,
@@ -46,6 +53,24 @@ struct State {
     sealed: bool,
     counts: Counts,
     watch: Watch,
+    /// What is saved beside the position.
+    gaps: OpenGaps,
+    namespaces: KnownNamespaces,
+    subscription: Option<Subscription>,
+    saving: Option<Saving>,
+    /// Where it begins is known: before that there is nothing to save.
+    begun: bool,
+    /// Nobody reads the stream any more, or it ends: nothing is saved from now on.
+    detached: bool,
+    /// The driver may stream: it is no standby.
+    active: bool,
+}
+
+/// Who saves.
+#[derive(Debug)]
+pub(super) struct Saving {
+    pub(super) saver: Saver,
+    pub(super) task: JoinHandle<()>,
 }
 
 /// Bytes that a line and its events keep in memory until they are answered for, given the filter keys of each event.
@@ -70,6 +95,17 @@ struct Counts {
     disconnects: u64,
 }
 
+impl Inner {
+    /// There is something new to save.
+    fn changed(&self) {
+        if let Some(saving) = &self.saving
+            && self.begun
+        {
+            saving.saver.changed();
+        }
+    }
+}
+
 impl Outbox {
     /// An empty one, for `queue_bytes` of text. Registers what is counted.
     pub(super) fn new(queue_bytes: usize, count_bytes: Option<CountBytes>) -> Arc<Self> {
@@ -77,13 +113,14 @@ impl Outbox {
             state: Mutex::default(),
             answered: Notify::new(),
             failed: Notify::new(),
+            activated: Notify::new(),
             origin: Instant::now(),
             queue_bytes,
             telemetry: Telemetry::register(count_bytes),
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
         // Nothing in here panics half way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -109,12 +146,19 @@ impl Outbox {
         }
     }
 
-    /// Queues events for the host.
-    pub(super) fn push_batch(&self, index: RaftIndex, events: Vec<Event>, line_bytes: usize) {
+    /// Queues events for the host. `newest` is the newest time set by a server up to here.
+    pub(super) fn push_batch(
+        &self,
+        index: RaftIndex,
+        events: Vec<Event>,
+        line_bytes: usize,
+        newest: Option<i64>,
+    ) {
         let kept_bytes = kept_bytes(line_bytes, events.iter().map(|event| &event.filter_keys));
         self.tell(|state| {
             state.notices.end_gaps(index);
-            state.ledger.admit(index, kept_bytes, events);
+            state.gaps.end(index);
+            state.ledger.admit(index, kept_bytes, events, newest);
             let bytes = state.ledger.outstanding_bytes();
             if !memory_bounded(bytes, kept_bytes, self.queue_bytes) {
                 self.violated(Invariant::MemoryBounded);
@@ -162,7 +206,7 @@ impl Outbox {
     }
 
     /// Changes the state, then wakes whoever waits for an item: without the lock, since a waker may do anything.
-    fn tell(&self, change: impl FnOnce(&mut State)) {
+    fn tell(&self, change: impl FnOnce(&mut Inner)) {
         let reader = {
             let mut state = self.lock();
             change(&mut state);
@@ -174,10 +218,11 @@ impl Outbox {
     }
 
     /// To be called after every change of the ledger.
-    fn gauge(&self, state: &mut State) {
+    fn gauge(&self, state: &mut Inner) {
         let positions = state.ledger.positions();
         self.telemetry
             .positions(positions, state.ledger.outstanding_bytes());
+        self.telemetry.open_gaps(state.gaps.len());
         if let Err(violated) = state.watch.positions(positions) {
             self.violated(violated);
         }
@@ -198,10 +243,10 @@ impl Outbox {
             let handed_out = if batch.redelivery == 0 {
                 state.counts.events += batch.events.len() as u64;
                 self.telemetry.emitted(batch.events.len() as u64);
-                state.watch.handed_out(batch.index)
+                state.watch.handed_out(batch.position())
             } else {
                 self.telemetry.redelivered(&batch);
-                state.watch.handed_out_again(batch.index)
+                state.watch.handed_out_again(batch.position())
             };
             if let Err(violated) = handed_out {
                 self.violated(violated);
@@ -216,6 +261,165 @@ impl Outbox {
         Poll::Pending
     }
 
+    /// Goes on where an earlier run stopped. Nothing was pushed yet.
+    pub(super) fn resume(&self, saved: State) {
+        let mut state = self.lock();
+        state
+            .ledger
+            .begin_at(saved.position, saved.taken, saved.newest);
+        state.begun = true;
+        state.gaps = saved.gaps;
+        state.namespaces = saved.namespaces;
+        self.gauge(&mut state);
+        self.telemetry.saved(saved.position);
+    }
+
+    /// Begins at a place that a user has asked for, which is saved at once. Nothing was pushed yet.
+    pub(super) fn begin_at(&self, position: Position, taken: Taken) {
+        let mut state = self.lock();
+        state.ledger.begin_at(position, taken, None);
+        state.begun = true;
+        self.gauge(&mut state);
+        state.changed();
+    }
+
+    /// Indexes begin anew. Gaps of those before cannot be filled any more: this one takes their place. Gives how many there were.
+    pub(super) fn begin_epoch(&self, gap: OpenGap) -> (Epoch, usize) {
+        let mut state = self.lock();
+        let given_up = state.gaps.len();
+        state.gaps = OpenGaps::default();
+        state.gaps.add(gap);
+        state.namespaces = KnownNamespaces::Unknown;
+        state.subscription = None;
+        state.ledger.begin_epoch();
+        let epoch = state.ledger.positions().read.epoch;
+        self.gauge(&mut state);
+        state.changed();
+        (epoch, given_up)
+    }
+
+    /// Keeps a gap until it is filled.
+    pub(super) fn open_gap(&self, gap: OpenGap) {
+        let mut state = self.lock();
+        state.gaps.add(gap);
+        self.gauge(&mut state);
+        state.changed();
+    }
+
+    /// There is no gap from this index on after all, and it is the same cluster: what was in doubt is shown.
+    pub(super) fn close_doubt(&self, from: RaftIndex) {
+        let mut state = self.lock();
+        state.subscription = None;
+        state.gaps.retain(|gap| {
+            gap.from != from || gap.cause != GapCause::Unproven || gap.namespace.is_some()
+        });
+        self.gauge(&mut state);
+        state.changed();
+    }
+
+    /// Keeps which namespaces are covered.
+    pub(super) fn note_namespaces(&self, known: KnownNamespaces) {
+        let mut state = self.lock();
+        state.namespaces = known;
+        state.changed();
+    }
+
+    /// Saves another subscription than the one there is, until it is known to be of the same cluster; `None`: that is known.
+    pub(super) fn note_subscription(&self, subscription: Option<Subscription>) {
+        let mut state = self.lock();
+        if state.subscription != subscription {
+            state.subscription = subscription;
+            state.changed();
+        }
+    }
+
+    /// Keeps, from now on, what is needed to save the position.
+    pub(super) fn keep_proofs(&self, key: ProofKey) {
+        self.lock().ledger.keep_proofs(key);
+    }
+
+    /// What is to be saved at this moment. Proofs are computed without the lock. `subscription` is what is saved, unless another one
+    /// was noted.
+    pub(super) fn snapshot(&self, key: ProofKey, subscription: &Subscription) -> State {
+        let (answered, gaps, namespaces, noted) = {
+            let state = self.lock();
+            let noted = state.subscription.clone();
+            let gaps = state.gaps.clone();
+            (
+                state.ledger.answered(),
+                gaps,
+                state.namespaces.clone(),
+                noted,
+            )
+        };
+        let subscription = noted.unwrap_or_else(|| subscription.clone());
+        State {
+            position: answered.position,
+            newest: answered.newest,
+            subscription,
+            gaps,
+            namespaces,
+            key,
+            taken: answered.taken(key),
+        }
+    }
+
+    /// Lets what changes from now on be saved; if somebody still reads the stream.
+    pub(super) fn attach(&self, saving: Saving) {
+        let mut state = self.lock();
+        if !state.detached {
+            state.saving = Some(saving);
+            state.changed();
+        }
+    }
+
+    /// Saves nothing any more: gives who did. To be called once nobody reads the stream.
+    pub(super) fn detach(&self) -> Option<Saving> {
+        let mut state = self.lock();
+        state.detached = true;
+        state.saving.take()
+    }
+
+    /// Whether there is somebody who saves.
+    pub(super) fn saves(&self) -> bool {
+        self.lock().saving.is_some()
+    }
+
+    /// What came of a saving.
+    pub(super) fn note_saved(&self, outcome: &checkpoint::Outcome<'_>) {
+        match outcome {
+            checkpoint::Outcome::Saved { position, failures } => {
+                self.telemetry.saved(*position);
+                self.telemetry.saves(*failures);
+                let mut state = self.lock();
+                let acknowledged = state.ledger.positions().acknowledged;
+                if let Err(violated) = state.watch.saved(*position, acknowledged) {
+                    self.violated(violated);
+                }
+            }
+            checkpoint::Outcome::Failed { error, news } => self.telemetry.not_saved(error, *news),
+        }
+    }
+
+    /// The driver may stream.
+    pub(super) fn activate(&self) {
+        self.lock().active = true;
+        self.activated.notify_waiters();
+    }
+
+    /// Waits until the driver may stream. Cancel safe.
+    pub(super) async fn active(&self) {
+        loop {
+            let activated = self.activated.notified();
+            tokio::pin!(activated);
+            activated.as_mut().enable();
+            if self.lock().active {
+                return;
+            }
+            activated.await;
+        }
+    }
+
     /// The time on the clock of this outbox.
     pub(super) fn now(&self) -> Duration {
         self.origin.elapsed()
@@ -228,11 +432,14 @@ impl Outbox {
             if state.sealed {
                 return;
             }
-            let outcome = state.ledger.resolve(now, id, delivery).outcome;
+            let Resolved { outcome, moved, .. } = state.ledger.resolve(now, id, delivery);
             if let Outcome::Lost(loss) = &outcome {
                 state.losses.add(loss);
             }
             self.gauge(&mut state);
+            if moved {
+                state.changed();
+            }
             outcome
         };
         match outcome {
@@ -314,9 +521,9 @@ impl Outbox {
         let positions = state.ledger.positions();
         Status {
             connected: state.counts.connected,
-            read: positions.read,
-            emitted: positions.emitted,
-            acknowledged: positions.acknowledged,
+            read: positions.read.index,
+            emitted: positions.emitted.index,
+            acknowledged: positions.acknowledged.index,
             events: state.counts.events,
             duplicates: state.counts.duplicates,
             discarded_lines: state.counts.discarded_lines,

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 
-use super::machine::UNPROVEN;
 use super::notice::{Gap, Notice, NoticeKind};
 use crate::event::RaftIndex;
 
@@ -87,14 +86,13 @@ fn merge(new: &mut Gap, old: &Gap) {
     new.from = old.from.min(new.from);
     new.to = old.to.max(new.to);
     // What is suspected may be more than what was seen to be discarded.
-    if old.cause == UNPROVEN {
-        new.cause = old.cause;
-    }
+    new.cause = old.cause.max(new.cause);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::GapCause;
     use crate::stream::notice::{Disconnected, Rejected};
 
     #[test]
@@ -110,15 +108,15 @@ mod tests {
             }),
         };
         let mut pending = Pending::default();
-        pending.push(gap(7, Some(12), "unproven"));
-        pending.push(gap(13, Some(13), "line_discarded"));
-        assert_eq!(pending.0, [gap(7, Some(13), "unproven")]);
-        pending.push(gap(13, None, "line_discarded"));
-        pending.push(gap(15, None, "unproven"));
-        pending.push(gap(15, None, "line_discarded"));
-        let mut latest = gap(13, None, "unproven");
+        pending.push(gap(7, Some(12), GapCause::Unproven));
+        pending.push(gap(13, Some(13), GapCause::LineDiscarded));
+        assert_eq!(pending.0, [gap(7, Some(13), GapCause::Unproven)]);
+        pending.push(gap(13, None, GapCause::LineDiscarded));
+        pending.push(gap(15, None, GapCause::Unproven));
+        pending.push(gap(15, None, GapCause::LineDiscarded));
+        let mut latest = gap(13, None, GapCause::Unproven);
         latest.index = RaftIndex(15);
-        assert_eq!(pending.0, [gap(7, Some(13), "unproven"), latest]);
+        assert_eq!(pending.0, [gap(7, Some(13), GapCause::Unproven), latest]);
     }
 
     #[test]
@@ -169,7 +167,7 @@ mod tests {
             kind: NoticeKind::Gap(Gap {
                 from: RaftIndex(from),
                 to: Some(RaftIndex(9)),
-                cause: "namespace_added",
+                cause: GapCause::NamespaceAdded,
                 namespace: namespace.map(|number| format!("ns-{number}")),
             }),
         };

@@ -262,11 +262,3 @@ fn neither_the_key_nor_a_proof_is_shown() {
     }
     assert!(shown.contains("Proofs(3)"), "{shown}");
 }
-
-/// A notice's cause can be saved and comes back as the same word.
-#[test]
-fn every_cause_that_is_announced_can_be_saved() {
-    for word in crate::telemetry::GAP_CAUSES {
-        assert!(GapCause::of_word(word).is_some(), "{word}");
-    }
-}

@@ -18,10 +18,12 @@ use tokio::sync::{mpsc, oneshot};
 use vrl::value::ObjectMap;
 
 use super::*;
+use crate::checkpoint::GapCause;
 use crate::event::{Batch, BatchId, Origin, RaftIndex};
 use crate::host::event::{Answer, LogEvent};
 use crate::payload::time::{EventTime, TimeSource};
 use crate::position::Delivery;
+use crate::position::Epoch;
 use crate::stream::Item;
 use crate::stream::notice::{Gap, Notice, NoticeKind};
 
@@ -242,6 +244,7 @@ impl Bench {
             .collect();
         self.send(Item::Batch(Batch {
             id: BatchId(self.next),
+            epoch: Epoch::default(),
             index: RaftIndex(self.next),
             events,
             text_bytes: 2,
@@ -303,7 +306,7 @@ fn gap() -> Notice {
         kind: NoticeKind::Gap(Gap {
             from: RaftIndex(1),
             to: None,
-            cause: "unproven",
+            cause: GapCause::Unproven,
             namespace: None,
         }),
     }

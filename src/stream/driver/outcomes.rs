@@ -3,10 +3,13 @@
 use super::super::agents::Agents;
 use super::super::inquiry::{Began, Explained};
 use super::super::machine::Input;
-use super::super::notice::{Disconnected, NoticeKind};
+use super::super::notice::{Disconnected, Gap, IndexReset, NoticeKind};
 use super::Driver;
+use super::saved::open;
+use crate::checkpoint::{GapCause, OpenGap};
 use crate::error::{Error, ErrorKind};
-use crate::nomad::{NamespaceList, Purpose};
+use crate::event::RaftIndex;
+use crate::nomad::{NamespaceList, Purpose, Tables};
 
 /// What was said of the list of namespaces, and still holds.
 #[derive(Default)]
@@ -58,7 +61,7 @@ impl<A: Agents> Driver<A> {
             };
             *told = Some(error);
             self.notice(
-                self.outbox.positions().read,
+                self.outbox.positions().read.index,
                 NoticeKind::Disconnected(notice),
             );
         }
@@ -83,6 +86,67 @@ impl<A: Agents> Driver<A> {
             self.outbox.telemetry.no_such_namespace(name);
         }
         said.missing = missing;
+    }
+
+    /// Events may be missing: it is said, and kept until they are there.
+    pub(super) fn gap(&mut self, gap: Gap) {
+        self.outbox.open_gap(self.kept(&gap));
+        self.outbox.telemetry.gap(&gap);
+        self.notice(gap.to.unwrap_or(gap.from), NoticeKind::Gap(gap));
+    }
+
+    /// What is emitted next may be of another cluster. It is kept as a gap until it is known: a restart would take it for what
+    /// it knows.
+    pub(super) fn doubt(&mut self, index: RaftIndex) {
+        let gap = Gap {
+            from: index,
+            to: None,
+            cause: GapCause::Unproven,
+            namespace: None,
+        };
+        self.outbox.open_gap(self.kept(&gap));
+    }
+
+    fn kept(&self, gap: &Gap) -> OpenGap {
+        open(gap, self.settings.topics.clone(), self.dating.newest())
+    }
+
+    /// Indexes begin anew.
+    pub(super) fn begin_epoch(&mut self, from: RaftIndex, to: Option<RaftIndex>) {
+        let gap = Gap {
+            from: RaftIndex(0),
+            to,
+            cause: GapCause::IndexReset,
+            namespace: None,
+        };
+        let (epoch, gaps_given_up) = self.outbox.begin_epoch(self.kept(&gap));
+        let reset = IndexReset {
+            epoch,
+            from,
+            to,
+            gaps_given_up,
+        };
+        self.outbox.telemetry.index_reset(&reset);
+        self.notice(from, NoticeKind::IndexReset(reset));
+        self.outbox.telemetry.gap(&gap);
+        self.notice(to.unwrap_or_default(), NoticeKind::Gap(gap));
+    }
+
+    /// What the tables say, or why they say nothing.
+    pub(super) fn asked(&mut self, tables: Result<Tables, Error>) {
+        let tables = match tables {
+            Ok(tables) => {
+                self.tables_not_read = None;
+                Some(tables)
+            }
+            Err(error) => {
+                if self.tables_not_read.replace(error.kind()) != Some(error.kind()) {
+                    self.outbox.telemetry.tables_not_read(&error);
+                }
+                None
+            }
+        };
+        self.step(Input::Tables(tables), 0);
     }
 
     /// The list cannot be read, and a stream is open. A subscription to one namespace needs no list.

@@ -5,7 +5,7 @@ use std::future::{pending, poll_fn};
 use std::sync::{Mutex, PoisonError};
 
 use super::*;
-use crate::nomad::{Namespace, NamespaceList};
+use crate::nomad::{Namespace, NamespaceList, Tables};
 use crate::options::Options;
 use crate::position::Delivery;
 use crate::stream::Item;
@@ -72,6 +72,10 @@ impl Agents for Arc<Region> {
 
     async fn latest_index(&self, _: usize) -> Result<RaftIndex, Error> {
         Ok(RaftIndex(0))
+    }
+
+    async fn tables(&self, _: usize, _: &[TopicFilter]) -> Result<Tables, Error> {
+        Err(Error::new(ErrorKind::List, "no tables"))
     }
 
     async fn namespaces(&self, _: usize) -> Result<NamespaceList, Error> {

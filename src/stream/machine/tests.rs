@@ -110,6 +110,14 @@ fn words(output: &Output) -> String {
                 .map_or(String::new(), |name| format!(" of {name}"));
             format!("gap {from}{}{to} {}{of}", gap.from, gap.cause)
         }
+        Output::StartMark(index) => format!("starts with {index}"),
+        Output::Doubt(index) => format!("doubt at {index}"),
+        Output::Continuous(index) => format!("continuous at {index}"),
+        Output::AskTables { endpoint } => format!("ask {endpoint}"),
+        Output::Reset { from, to } => {
+            let to = to.map_or(String::new(), |to| format!(", tables at {to}"));
+            format!("reset at {from}{to}")
+        }
         Output::NamespacesAdded(names) => format!("namespaces {}", names.join(" ")),
         Output::OnlyOlderLines { below } => format!("only older than {below}"),
     }

@@ -14,7 +14,7 @@ use crate::stream::notice::Gap;
 const NOW: Duration = Duration::ZERO;
 
 fn batch(outbox: &Outbox, index: u64) {
-    outbox.push_batch(RaftIndex(index), Vec::new(), 10);
+    outbox.push_batch(RaftIndex(index), Vec::new(), 10, None);
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn an_answer_to_what_was_not_taken_yet_upsets_no_count() {
     assert_eq!(outbox.lock().ledger.unanswered(), 1);
     outbox.resolve(NOW, BatchId(1), Delivery::Delivered);
     assert_eq!(outbox.lock().ledger.unanswered(), 0);
-    assert_eq!(outbox.positions().acknowledged, RaftIndex(5));
+    assert_eq!(outbox.positions().acknowledged.index, RaftIndex(5));
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_waker_may_ask_at_once() {
             );
             push(&outbox);
         }
-        let _ = done.send(outbox.positions().emitted);
+        let _ = done.send(outbox.positions().emitted.index);
     });
     let emitted = waited.recv_timeout(std::time::Duration::from_secs(20));
     assert_eq!(emitted, Ok(RaftIndex(5)), "locked while it wakes");
@@ -135,7 +135,7 @@ fn an_unparsable_line_between_queued_batches_is_not_announced_as_a_gap_before_th
             kind: NoticeKind::Gap(Gap {
                 from: RaftIndex(index),
                 to: None,
-                cause: "line_discarded",
+                cause: GapCause::LineDiscarded,
                 namespace: None,
             }),
         });
@@ -215,6 +215,6 @@ fn an_answer_after_the_end_is_none_and_nothing_is_handed_out_again() {
         outbox.resolve(NOW, BatchId(id), Delivery::Delivered);
     }
     assert_eq!(outbox.seal(), 2);
-    assert_eq!(outbox.positions().acknowledged, RaftIndex(0));
+    assert_eq!(outbox.positions().acknowledged.index, RaftIndex(0));
     assert_eq!(outbox.status(Instant::now()).rejected_events, 0);
 }

@@ -64,7 +64,7 @@ impl Host {
     }
 
     fn acknowledged(&self) -> RaftIndex {
-        self.stream.positions().acknowledged
+        self.stream.positions().acknowledged.index
     }
 
     /// When losses were told, and which.

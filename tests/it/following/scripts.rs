@@ -183,7 +183,7 @@ async fn play(seed: u64) -> (History, bool) {
     append(1, 1);
     // What is forgotten before the first connection is not wanted, so nothing is forgotten before it.
     let give_up = Instant::now() + PATIENCE;
-    while host.stream.positions().emitted == RaftIndex(0) {
+    while host.stream.positions().emitted.index == RaftIndex(0) {
         host.take().await;
         host.answer(&mut rng);
         assert!(Instant::now() < give_up, "seed {seed}");
@@ -201,7 +201,7 @@ async fn play(seed: u64) -> (History, bool) {
     // At the end all that is left comes, and all is answered.
     append(INDEXES, 1);
     let give_up = Instant::now() + PATIENCE;
-    while host.stream.positions().acknowledged < RaftIndex(INDEXES) {
+    while host.stream.positions().acknowledged.index < RaftIndex(INDEXES) {
         host.take().await;
         host.answer(&mut rng);
         assert!(

@@ -7,6 +7,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use nomad_events::RaftIndex;
+use nomad_events::checkpoint::GapCause;
+use nomad_events::position::Epoch;
 use nomad_events::stream::notice::{
     Connected, Disconnected, Gap, LineDiscarded, Notice, NoticeKind, Rejected, Started, Status,
 };
@@ -241,6 +243,11 @@ fn notices_in_the_examples_have_the_fields_that_the_source_sends() {
             namespace: "*".to_owned(),
             start_at: "earliest".to_owned(),
             continuity: "none",
+            resumed_from: None,
+            epoch: Epoch::default(),
+            open_gaps: 0,
+            saves_position: false,
+            subscription_changed: None,
         }),
         NoticeKind::Connected(Connected {
             endpoint: endpoint.clone(),
@@ -267,7 +274,7 @@ fn notices_in_the_examples_have_the_fields_that_the_source_sends() {
         NoticeKind::Gap(Gap {
             from: index,
             to: None,
-            cause: "unproven",
+            cause: GapCause::Unproven,
             namespace: None,
         }),
         NoticeKind::LineDiscarded(LineDiscarded {

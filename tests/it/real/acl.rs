@@ -14,6 +14,7 @@ use crate::servers::folder;
 use crate::servers::nomad::{NomadServer, SHIPPED_POLICY};
 use crate::servers::scenario::{self, SECOND_NAMESPACE};
 use crate::servers::wire::{Line, Reader};
+use nomad_events::checkpoint::GapCause;
 
 use super::TOPICS;
 use super::compare::{
@@ -425,7 +426,7 @@ async fn a_namespace_that_is_made_while_connected_is_followed_and_its_beginning_
     let gaps = follower.gaps();
     assert_eq!(gaps.len(), 1, "{gaps:?}");
     let gap = gaps[0];
-    assert_eq!(gap.cause, "namespace_added");
+    assert_eq!(gap.cause, GapCause::NamespaceAdded);
     assert_eq!(gap.namespace.as_deref(), Some("young"));
     let to = gap.to.expect("an end");
     let lost = seen.keys().filter(|key| !taken.contains_key(*key));

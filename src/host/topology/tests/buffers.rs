@@ -1,6 +1,7 @@
 //! `buffer`: what waits in front of a sink, and who waits for it.
 
 use super::*;
+use crate::position::Epoch;
 
 const DROPPING: &str = "buffer = { max_events = 2, when_full = \"drop_newest\" }\n";
 
@@ -77,6 +78,7 @@ async fn a_sink_that_drops_gets_what_fits_and_what_comes_later() {
         };
         let batch = Batch {
             id: BatchId(101),
+            epoch: Epoch::default(),
             index: RaftIndex(101),
             events: vec![event],
             text_bytes: 2,

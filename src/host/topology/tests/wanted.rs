@@ -3,6 +3,7 @@
 use super::*;
 use crate::envelope::{self, Line};
 use crate::payload::value::Shaper;
+use crate::position::Epoch;
 use crate::testing::recording::Recording;
 
 /// What comes to the sink `out` from the sample, with whole payloads or with the wanted parts.
@@ -32,6 +33,7 @@ async fn sample(mut bench: Bench, sink: &str, whole: bool) -> Vec<String> {
             .collect();
         bench.send(Item::Batch(Batch {
             id: BatchId(bench.next),
+            epoch: Epoch::default(),
             index: batch.index,
             events,
             text_bytes: line.len(),

@@ -476,7 +476,7 @@ impl World {
                         .collect();
                     let filter_keys = events.iter().map(|event| &event.filter_keys);
                     self.largest = self.largest.max(kept_bytes(line_bytes, filter_keys));
-                    self.outbox.push_batch(index, events, line_bytes);
+                    self.outbox.push_batch(index, events, line_bytes, None);
                     self.came_through.push(self.connections);
                 }
                 Output::Gap(gap) => {

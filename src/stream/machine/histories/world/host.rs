@@ -188,7 +188,7 @@ impl World {
         let status = self.outbox.status(tokio::time::Instant::now());
         let mut positions = self.outbox.positions();
         if self.machine.lacks(Rule::ContiguousPrefix) {
-            positions.acknowledged = self.answered;
+            positions.acknowledged.index = self.answered;
         }
         let now = [
             Seen::Positions(positions),

@@ -11,7 +11,8 @@ mod verdict;
 
 use std::time::Duration;
 
-use nomad_events::checkpoint::{State, Taken};
+use nomad_events::checkpoint::State;
+use nomad_events::position::Taken;
 use nomad_events::testing::eventually;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};

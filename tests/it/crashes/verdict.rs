@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use nomad_events::checkpoint::{State, Taken};
+use nomad_events::checkpoint::State;
+use nomad_events::position::Taken;
 use nomad_events::testing::loki;
 use serde_json::Value;
 

@@ -426,12 +426,15 @@ fn watch(
     if silent {
         loki.afterwards(Some(Fault::Hold(Gate::new())));
     }
+    // Each run begins anew.
+    let data = tempfile::tempdir()?;
     let child = host
         .command()
         .arg(config)
         .env_clear()
         .env("NOMAD_ADDR", nomad)
         .env("LOKI_ADDR", loki.url())
+        .env("NOMAD_EVENTS_DATA_DIR", data.path())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()?;

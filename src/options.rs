@@ -182,8 +182,9 @@ pub enum DataDirError {
     Id(#[from] FolderError),
     /// There is no such folder.
     #[error(
-        "option `data_dir`: {} is no folder; make it, or name one that is there: the position is saved in it",
-        shown::path(.0)
+        "option `data_dir`: {} is no folder; make it, or name one that is there: the position is saved in it{}",
+        shown::path(.0),
+        if .0.is_relative() { ". A relative path starts from the working directory" } else { "" }
     )]
     NoFolder(PathBuf),
     /// What was saved cannot be read.
@@ -563,9 +564,14 @@ impl fmt::Display for Settings {
             None => "none".to_owned(),
             Some(tls) => tls.to_string(),
         };
+        let position = match (&self.folder, &self.data_dir) {
+            (Some(folder), _) => format!("in {}", shown::path(folder.path())),
+            (None, Some(data_dir)) => format!("in a folder of {}", shown::path(data_dir)),
+            (None, None) => "not saved".to_owned(),
+        };
         write!(
             f,
-            "endpoints {}; topics {}; namespace {}; region {}; token {token}; tls {tls}; start_at {}; redact {}; multiple_outputs {}; \
+            "endpoints {}; topics {}; namespace {}; region {}; token {token}; tls {tls}; start_at {}; position {position}; redact {}; multiple_outputs {}; \
              max_line_bytes {}; queue_bytes {}; connect_timeout {:?}; idle_timeout {:?}; backoff_max {:?}; \
              namespace_refresh {:?}; status_interval {:?}; stop_timeout {:?}",
             self.endpoint_names().join(", "),

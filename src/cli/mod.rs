@@ -53,7 +53,7 @@ pub fn main() -> ExitCode {
         }
     });
     // What still occupies a thread is not waited for: a write to a pipe that nobody reads, a name to be resolved, a token
-    // file that does not end.
+    // file that does not end, a disk that hangs. The time for saving the position is over: it is part of the stop timeout.
     runtime.shutdown_background();
     match result {
         Ok(exit) => exit.into(),

@@ -22,16 +22,27 @@ pub(super) async fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     for warning in &warnings.0 {
         warn!("{warning}");
     }
-    for source in &config.sources {
-        info!(component_id = source.id, "source with {}", source.settings);
-    }
-    let mut topology = match Topology::build(config) {
+    let mut topology = match Topology::build_saving(config) {
         Ok(topology) => topology,
         Err(errors) => {
             eprintln!("{errors}");
             return Ok(Exit::Config);
         }
     };
+    for source in topology.sources() {
+        info!(component_id = source.id, "source with {}", source.settings);
+    }
+    let without = topology.sources().iter();
+    let without: Vec<&str> = without
+        .filter(|source| source.settings.folder().is_none())
+        .map(|source| source.id.as_str())
+        .collect();
+    if !without.is_empty() {
+        warn!(
+            sources = ?without,
+            "the position is not saved, so a restart begins at `start_at` again and may miss events; set `data_dir` to a folder for it"
+        );
+    }
     if let Err(errors) = topology.listen().await {
         eprintln!("{errors}");
         return Ok(Exit::Config);

@@ -39,7 +39,7 @@ fn check(args: &ValidateArgs) -> Result<(String, Warnings), ConfigErrors> {
     let (config, warnings) = Config::load_all(&paths, &process_env, &disk_files)?;
     let names = config.file.clone();
     if !args.no_environment {
-        Topology::build(config)?;
+        Topology::build_saving(config)?;
     }
     Ok((names, warnings))
 }

@@ -123,13 +123,28 @@ struct Tasks {
 }
 
 impl Topology {
-    /// Compiles the programs and checks the sinks of a configuration.
+    /// Compiles the programs and checks the sinks of a configuration. Its sources save no positions.
     ///
     /// # Errors
     ///
     /// Every program that does not compile and every sink that refuses its options.
     pub(crate) fn build(config: Config) -> Result<Self, ConfigErrors> {
-        let mut problems = Vec::new();
+        Self::build_beside(config, Vec::new())
+    }
+
+    /// The same, and the sources go on where they were when they stopped, as far as the configuration says where that is saved.
+    /// Looks at it, and changes nothing; blocks on the file system.
+    ///
+    /// # Errors
+    ///
+    /// Also every position that cannot be read, or has no place to be.
+    pub(crate) fn build_saving(mut config: Config) -> Result<Self, ConfigErrors> {
+        let problems = config.keep_positions();
+        Self::build_beside(config, problems)
+    }
+
+    /// Adds what else is wrong to `problems`.
+    fn build_beside(config: Config, mut problems: Vec<Problem>) -> Result<Self, ConfigErrors> {
         let registry = Registry::default();
         let graph = match Graph::build(&config, &registry) {
             Ok(graph) => Some(Arc::new(graph)),
@@ -176,6 +191,11 @@ impl Topology {
             }),
             _ => Err(ConfigErrors::new(config.file, problems).hiding(&config.hidden)),
         }
+    }
+
+    /// Where events come from.
+    pub(crate) fn sources(&self) -> &[SourceNode] {
+        &self.sources
     }
 
     /// All metrics of the run.

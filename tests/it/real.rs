@@ -179,7 +179,9 @@ fn start(name: &'static str, command: &mut Command, stage: &Stage) -> Process {
         .env("NOMAD_ADDR", format!("http://{}", stage.nomad.address()))
         .env("NOMAD_TOKEN", stage.nomad.shipped_token().secret)
         .env("LOKI_ADDR", format!("http://{}", stage.loki.address()));
-    Process::start(name, folder(name), command)
+    let folder = folder(name);
+    command.env("NOMAD_EVENTS_DATA_DIR", folder.path());
+    Process::start(name, folder, command)
 }
 
 #[test]

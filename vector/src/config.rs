@@ -86,6 +86,17 @@ pub struct NomadEventsConfig {
     #[serde(default)]
     pub start_at: StartAt,
 
+    /// The directory in which the position is saved, so that a restart goes on where the source has stopped.
+    ///
+    /// By default, the [global `data_dir` option][global_data_dir] is used. The directory has to exist, and the running user
+    /// needs write permissions to it: the source makes a directory of its own in it, named by the component.
+    ///
+    /// [global_data_dir]: https://vector.dev/docs/reference/configuration/global-options/#data_dir
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[configurable(metadata(docs::examples = "/var/local/lib/vector/"))]
+    #[configurable(metadata(docs::human_name = "Data Directory"))]
+    pub data_dir: Option<PathBuf>,
+
     /// Whether secrets in payloads are replaced by `[REDACTED]`.
     ///
     /// In jobs these are the environment, templates, and most of the configuration of tasks; in any event the user
@@ -257,6 +268,7 @@ impl Default for NomadEventsConfig {
             token_file: None,
             tls: None,
             start_at: StartAt::default(),
+            data_dir: None,
             redact: default_redact(),
             multiple_outputs: false,
             max_line_bytes: default_max_line_bytes(),
@@ -298,6 +310,7 @@ impl NomadEventsConfig {
         options.token_file.clone_from(&self.token_file);
         options.tls = self.tls.as_ref().map(tls_options);
         options.start_at = self.start_at.into();
+        options.data_dir.clone_from(&self.data_dir);
         options.redact = Some(self.redact);
         options.multiple_outputs = self.multiple_outputs;
         options.max_line_bytes = Some(self.max_line_bytes);
@@ -334,7 +347,12 @@ fn tls_options(tls: &TlsConfig) -> TlsOptions {
 #[typetag::serde(name = "nomad_events")]
 impl SourceConfig for NomadEventsConfig {
     async fn build(&self, cx: SourceContext) -> vector::Result<Source> {
-        let settings = self.options().settings(process_env)?;
+        let mut settings = self.options().settings(process_env)?;
+        // As other sources look for their folder, but without making it: what builds may only want to validate.
+        let data_dir = cx
+            .globals
+            .resolve_and_validate_data_dir(self.data_dir.as_ref())?;
+        settings.keep_position(Some(&data_dir), cx.key.id())?;
         let warnings = settings.warnings();
         for warning in warnings
             .iter()

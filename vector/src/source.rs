@@ -5,15 +5,18 @@
 //! or not a sink asks for acknowledgements.
 
 use std::future::pending;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::Utc;
+use futures::future::join;
 use futures::{FutureExt, StreamExt};
 use nomad_events::options::{NOTICES_OUTPUT, Settings, UNMATCHED_OUTPUT};
 use nomad_events::payload::value::{Parts, SOURCE_TYPE, Shaper};
 use nomad_events::telemetry::CountBytes;
 use nomad_events::{BatchId, Delivery, Event, EventStream, Item};
-use tokio::time::sleep;
+use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 use vector::SourceSender;
 use vector::config::{ComponentKey, LogNamespace, SourceContext, log_schema};
@@ -60,6 +63,9 @@ struct Outputs {
     notices: usize,
     others: usize,
     pending_text: usize,
+    /// Of the batches of which not every event was sent yet. An event that is dropped counts as delivered, so what cannot be
+    /// sent must not be answered for by that.
+    unsent: Vec<BatchNotifier>,
     received: Registered<EventsReceived>,
 }
 
@@ -70,18 +76,14 @@ struct Port {
     pending: Vec<LogEvent>,
 }
 
-/// Why nothing is taken from the engine any more.
-enum End {
-    /// A stop was asked for.
-    Asked,
-    /// Nobody takes what we send: the topology is gone.
-    Closed,
-    /// The engine has ended.
-    Engine,
-}
+/// The engine has ended by itself.
+struct EngineEnded;
 
-/// The topology does not take events any more; this was told.
-struct Closed;
+/// The topology does not take events any more; this was told. What it has not taken is not answered for while this lives.
+struct Closed(#[expect(dead_code, reason = "it is only held")] Vec<BatchNotifier>);
+
+/// The same of a single sending.
+struct SendingFailed;
 
 impl NomadEventsSource {
     pub(crate) fn new(cx: &SourceContext, settings: Settings, log_namespace: LogNamespace) -> Self {
@@ -93,14 +95,15 @@ impl NomadEventsSource {
         Self { settings, shape }
     }
 
-    /// Runs until it is told to stop, and then as long as sinks take to answer, at most for `stop_timeout_secs`.
+    /// Runs until it is told to stop, and then as long as sinks take to answer, at most for `stop_timeout_secs`. The position is
+    /// saved within that time.
     ///
     /// No failure of Nomad or of the network ends it. It fails when the engine ends by itself, which is a defect; Vector then
     /// stops as a whole.
     pub(crate) async fn run(self, out: SourceSender, shutdown: ShutdownSignal) -> Result<(), ()> {
         let Self { settings, shape } = self;
         let stop_timeout = settings.stop_timeout();
-        let mut outputs = Outputs::new(out, &settings);
+        let outputs = Outputs::new(out, &settings);
         let count_bytes: CountBytes = Arc::new(|endpoint, byte_size| {
             // `http`, `https` or `unix`.
             let protocol = endpoint.split(':').next().unwrap_or_default();
@@ -110,94 +113,120 @@ impl NomadEventsSource {
                 endpoint,
             });
         });
-        let mut stream = EventStream::follow_counting(settings, count_bytes);
+        let stream = EventStream::follow_counting(settings, count_bytes);
         let acknowledger = stream.acknowledger();
         // Without the signal: it goes on with answers until all of them are there.
         let (finalizer, mut statuses) = UnorderedFinalizer::<BatchId>::new(None);
-
         let answers = async {
             while let Some((status, batch)) = statuses.next().await {
                 acknowledger.resolve(batch, delivery(status));
             }
             pending::<()>().await;
         };
-        // A sending that is blocked does not return because of a stop, so the limit stands beside it.
-        let overdue = {
-            let shutdown = shutdown.clone();
-            async move {
-                let _running = shutdown.await;
-                sleep(stop_timeout).await;
-            }
+        // The signal that stays here holds the stop open until the position is saved.
+        let work = forward(
+            stream,
+            outputs,
+            &shape,
+            &finalizer,
+            shutdown.clone(),
+            stop_timeout,
+        );
+        let ended = tokio::select! {
+            biased;
+            ended = work => ended,
+            () = answers => Ok(0),
         };
-        let work = async {
-            let end = forward(
-                &mut stream,
-                &mut outputs,
-                &shape,
-                &finalizer,
-                shutdown.clone(),
-            )
-            .await;
-            // Sinks deliver what they hold when nothing more can come.
-            drop(outputs);
-            if matches!(end, End::Engine) {
-                emit!(NomadEventsStreamEndedError);
-                return Err(());
-            }
-            let unanswered = stream.close(stop_timeout).await;
-            if unanswered > 0 {
+        match ended {
+            Ok(0) => Ok(()),
+            Ok(unanswered) => {
                 warn!(
                     message = "Stopped before sinks have answered for all batches.",
                     unanswered
                 );
-            }
-            Ok(())
-        };
-        tokio::select! {
-            biased;
-            result = work => result,
-            () = answers => Ok(()),
-            () = overdue => {
-                warn!(
-                    message = "Stopped before sinks have answered for all batches, or have taken them.",
-                    timeout_secs = stop_timeout.as_secs()
-                );
                 Ok(())
+            }
+            Err(EngineEnded) => {
+                emit!(NomadEventsStreamEndedError);
+                Err(())
             }
         }
     }
 }
 
-/// Takes items from the engine and sends them, until the end.
+/// Takes items from the engine and sends them, until a stop is asked for, or nobody takes what we send. Gives the number of
+/// batches without an answer then.
 async fn forward(
-    stream: &mut EventStream,
-    outputs: &mut Outputs,
+    mut stream: EventStream,
+    mut outputs: Outputs,
     shape: &Shape,
     finalizer: &UnorderedFinalizer<BatchId>,
     mut shutdown: ShutdownSignal,
-) -> End {
+    stop_timeout: Duration,
+) -> Result<usize, EngineEnded> {
     loop {
-        let mut next = tokio::select! {
+        let first = tokio::select! {
             biased;
-            _ = &mut shutdown => return End::Asked,
-            item = stream.next() => match item {
-                Some(item) => Some(item),
-                None => return End::Engine,
-            },
+            _ = &mut shutdown => {
+                // Sinks deliver what they hold when nothing more can come.
+                drop(outputs);
+                return Ok(stream.close(stop_timeout).await);
+            }
+            item = stream.next() => item.ok_or(EngineEnded)?,
         };
-        while let Some(item) = next.take() {
-            if outputs.take(item, shape, finalizer).await.is_err() {
-                return End::Closed;
-            }
-            // What is there already goes with it. After a sending a stop is looked for first.
-            if outputs.is_pending() {
-                next = stream.next().now_or_never().flatten();
-            }
+        // What is there already goes with it.
+        let mut text = text_of(&first);
+        let mut items = vec![first];
+        while text < SEND_TEXT_BYTES
+            && let Some(Some(item)) = stream.next().now_or_never()
+        {
+            text += text_of(&item);
+            items.push(item);
         }
-        if outputs.send().await.is_err() {
-            return End::Closed;
-        }
+        let mut sending = Box::pin(outputs.send_all(items, shape, finalizer));
+        let sent = tokio::select! {
+            biased;
+            sent = &mut sending => sent,
+            // A sending that is blocked does not return because of a stop, and what is answered meanwhile has to be saved.
+            _ = &mut shutdown => return Ok(finish(stream, sending, stop_timeout).await),
+        };
+        outputs = match sent {
+            Ok(outputs) => outputs,
+            Err(closed) => {
+                let unanswered = stream.close(stop_timeout).await;
+                drop(closed);
+                return Ok(unanswered);
+            }
+        };
     }
+}
+
+/// Ends a stream while something of it is still being sent; neither takes longer than the timeout. Gives the number of batches
+/// without an answer.
+async fn finish(
+    stream: EventStream,
+    mut sending: Pin<Box<impl Future<Output = Result<Outputs, Closed>>>>,
+    timeout: Duration,
+) -> usize {
+    let deadline = Instant::now() + timeout;
+    // The outputs go as soon as all is sent: sinks deliver what they hold when nothing more can come.
+    let rest = async { sending.as_mut().await.map(drop) };
+    // What was not sent is dropped only afterwards: its events count as delivered then, and nobody must hear that any more.
+    let (unanswered, _unsent) = join(stream.close(timeout), timeout_at(deadline, rest)).await;
+    unanswered
+}
+
+/// How much text an item has, to put small ones together.
+fn text_of(item: &Item) -> usize {
+    match item {
+        Item::Batch(batch) => batch.events.iter().map(text_of_event).sum(),
+        // A notice, of a few fields.
+        _ => size_of::<Event>(),
+    }
+}
+
+fn text_of_event(event: &Event) -> usize {
+    event.payload.len() + size_of::<Event>()
 }
 
 impl Outputs {
@@ -226,8 +255,28 @@ impl Outputs {
             notices,
             others,
             pending_text: 0,
+            unsent: Vec::new(),
             received: register!(EventsReceived),
         }
+    }
+
+    /// Makes log events of items and sends them all, in parts.
+    async fn send_all(
+        mut self,
+        items: Vec<Item>,
+        shape: &Shape,
+        finalizer: &UnorderedFinalizer<BatchId>,
+    ) -> Result<Self, Closed> {
+        for item in items {
+            if let Err(SendingFailed) = self.take(item, shape, finalizer).await {
+                return Err(Closed(self.unsent));
+            }
+        }
+        if let Err(SendingFailed) = self.send().await {
+            return Err(Closed(self.unsent));
+        }
+        self.unsent.clear();
+        Ok(self)
     }
 
     /// Makes log events of an item. Sends when enough is there.
@@ -236,16 +285,17 @@ impl Outputs {
         item: Item,
         shape: &Shape,
         finalizer: &UnorderedFinalizer<BatchId>,
-    ) -> Result<(), Closed> {
+    ) -> Result<(), SendingFailed> {
         match item {
             Item::Batch(batch) => {
                 let (notifier, receiver) = BatchNotifier::new_with_receiver();
                 finalizer.add(batch.id, receiver);
+                self.unsent.push(notifier.clone());
                 for event in batch.events {
                     let port = (self.by_topic.iter())
                         .find(|(topic, _)| **topic == *event.topic)
                         .map_or(self.others, |(_, port)| *port);
-                    let text = event.payload.len() + size_of::<Event>();
+                    let text = text_of_event(&event);
                     let log_event = shape.log_event(&event).with_batch_notifier(&notifier);
                     drop(event);
                     self.push(port, log_event, text).await?;
@@ -253,7 +303,7 @@ impl Outputs {
             }
             Item::Notice(notice) => {
                 let event = notice.to_event(shape.component.id());
-                let text = event.payload.len() + size_of::<Event>();
+                let text = text_of_event(&event);
                 let log_event = shape.log_event(&event);
                 self.push(self.notices, log_event, text).await?;
             }
@@ -263,23 +313,27 @@ impl Outputs {
         Ok(())
     }
 
-    async fn push(&mut self, port: usize, event: LogEvent, text: usize) -> Result<(), Closed> {
+    async fn push(
+        &mut self,
+        port: usize,
+        event: LogEvent,
+        text: usize,
+    ) -> Result<(), SendingFailed> {
         self.ports[port].pending.push(event);
         self.pending_text += text;
         if self.pending_text >= SEND_TEXT_BYTES {
             self.send().await?;
+            // Those before the last one are sent as a whole.
+            let whole = self.unsent.len().saturating_sub(1);
+            self.unsent.drain(..whole);
         }
         // A tree is plain computation; a long line must not keep others from the thread.
         tokio::task::consume_budget().await;
         Ok(())
     }
 
-    fn is_pending(&self) -> bool {
-        self.pending_text > 0
-    }
-
     /// Sends what is pending, in order within each output.
-    async fn send(&mut self) -> Result<(), Closed> {
+    async fn send(&mut self) -> Result<(), SendingFailed> {
         self.pending_text = 0;
         for port in &mut self.ports {
             let events = std::mem::take(&mut port.pending);
@@ -298,7 +352,7 @@ impl Outputs {
             };
             if sent.is_err() {
                 emit!(StreamClosedError { count });
-                return Err(Closed);
+                return Err(SendingFailed);
             }
         }
         Ok(())

@@ -9,6 +9,7 @@ use super::document::{Document, Owner, Table, component_name};
 use super::metrics::{ExporterNode, InternalMetricsNode, Observability};
 use super::nearest::did_you_mean;
 use super::outputs::{self, DEFAULT, Joint, UNMATCHED, source_ports};
+use super::positions::DataDir;
 use super::problem::{Problem, Warnings};
 use super::{
     Acknowledgements, Config, Env, Files, Hidden, SinkConfig, SinkNode, SourceNode, TestDefinition,
@@ -26,7 +27,8 @@ pub(super) const SOURCE_TYPES: &str = "`internal_metrics`, `nomad_events`";
 pub(super) const TRANSFORM_TYPES: &str = "`filter`, `remap`, `route`";
 pub(super) const SINK_TYPES: &str = "`blackhole`, `console`, `http`, `loki`, `prometheus_exporter`";
 /// What stands at the top of a file, for messages.
-const TOP: &str = "`sources`, `transforms`, `sinks`, `tests`, `acknowledgements` or `api`";
+const TOP: &str =
+    "`sources`, `transforms`, `sinks`, `tests`, `acknowledgements`, `data_dir` or `api`";
 
 /// Reads the documents of files, each with its name, in which variables are put in already.
 pub(super) fn read(
@@ -43,6 +45,7 @@ pub(super) fn read(
         joints: Vec::new(),
         warnings: Vec::new(),
         global_acknowledgements: Acknowledgements::default(),
+        data_dir: None,
         observability: Observability::default(),
     };
     let mut roots = Vec::with_capacity(files.len());
@@ -112,6 +115,7 @@ struct Reader<'t, 'a> {
     joints: Vec<Joint>,
     warnings: Vec<String>,
     global_acknowledgements: Acknowledgements,
+    data_dir: Option<DataDir>,
     observability: Observability,
 }
 
@@ -160,6 +164,7 @@ impl<'t> Reader<'t, '_> {
             found.map(|(key, _)| self.document.line(key.span().start))
         };
         let (acknowledgements_line, api_line) = (line("acknowledgements"), line("api"));
+        let data_dir_line = line("data_dir");
         match self.document.take(global, root, "acknowledgements") {
             Ok(found) => {
                 let found: Acknowledgements = found.unwrap_or_default();
@@ -174,6 +179,21 @@ impl<'t> Reader<'t, '_> {
                     (first, found) => {
                         self.global_acknowledgements = Acknowledgements(first.or(found));
                     }
+                }
+            }
+            Err(problem) => self.problems.push(problem),
+        }
+        match self.document.take(global, root, DataDir::OPTION) {
+            Ok(None) => {}
+            Ok(Some(path)) => {
+                let found = DataDir {
+                    path,
+                    file: self.file.to_owned(),
+                    line: data_dir_line,
+                };
+                match found.beside(self.data_dir.take()) {
+                    Ok(data_dir) => self.data_dir = Some(data_dir),
+                    Err(problem) => self.problems.push(problem),
                 }
             }
             Err(problem) => self.problems.push(problem),
@@ -397,6 +417,9 @@ impl<'t> Reader<'t, '_> {
                     .extend(warnings.iter().map(|warning| format!("{name}: {warning}")));
                 let ports = source_ports(&settings);
                 let node = SourceNode {
+                    file: self.file.to_owned(),
+                    line: component.line,
+                    data_dir_line: component.lines.get(DataDir::OPTION).copied(),
                     id: component.id,
                     settings,
                 };
@@ -681,6 +704,7 @@ impl<'t> Reader<'t, '_> {
         let config = Config {
             file: String::new(),
             hidden: Hidden::default(),
+            data_dir: self.data_dir,
             sources,
             transforms,
             sinks,

@@ -320,6 +320,7 @@ fn explain(owner: Owner<'_>, message: &str, path: &[String]) -> String {
             let expected = match expected {
                 "a sequence" => "an array",
                 "a map" => "a table",
+                "path string" => "a path",
                 "f64" | "f32" => "a number",
                 "u64" | "u32" | "u16" | "usize" => "a whole number from 0",
                 "i64" | "i32" => "a whole number",

@@ -11,6 +11,7 @@ mod json;
 mod metrics;
 mod nearest;
 mod outputs;
+mod positions;
 mod problem;
 mod tree;
 mod unit_test;
@@ -37,6 +38,7 @@ pub(crate) use format::Format;
 pub(crate) use interpolate::Hidden;
 pub(crate) use metrics::Observability;
 pub(crate) use outputs::{NOTICES, OutputId, UNMATCHED};
+pub(crate) use positions::DataDir;
 pub(crate) use problem::{ConfigErrors, Problem, Warnings};
 pub(crate) use unit_test::{InputEvent, TestDefinition, TestInput};
 
@@ -50,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) file: String,
     /// What is not to be seen in messages.
     pub(crate) hidden: Hidden,
+    /// Where sources save their positions, unless they say otherwise.
+    pub(crate) data_dir: Option<DataDir>,
     /// Where events come from.
     pub(crate) sources: Vec<SourceNode>,
     /// What happens to them.
@@ -67,6 +71,12 @@ pub(crate) struct Config {
 pub(crate) struct SourceNode {
     /// The component id.
     pub(crate) id: String,
+    /// The file it stands in.
+    pub(crate) file: String,
+    /// The line it begins on.
+    pub(crate) line: usize,
+    /// The line of its own `data_dir`, where it has one.
+    pub(crate) data_dir_line: Option<usize>,
     /// Its options, checked and completed.
     pub(crate) settings: Settings,
 }

@@ -5,6 +5,7 @@ use super::*;
 
 mod mutations;
 pub(super) mod options;
+mod positions;
 
 /// The part that most tests share: a source, and a sink that takes everything.
 const SOURCE: &str = "[sources.nomad]\ntype = \"nomad_events\"\n";
@@ -158,10 +159,10 @@ fn wrong_configurations_are_refused_with_place_and_remedy() {
         (
             "what Vector has at the top",
             format!(
-                "data_dir = \"/x\"\n{SOURCE}{SINK}[schema]\nlog_namespace = true\n[[enrichment_tables]]\n"
+                "timezone = \"UTC\"\n{SOURCE}{SINK}[schema]\nlog_namespace = true\n[[enrichment_tables]]\n"
             ),
             &[
-                "t.toml:1: `data_dir`: Vector has it, this program does not; remove it, or run this file with `nomad-vector`",
+                "t.toml:1: `timezone`: Vector has it, this program does not; remove it, or run this file with `nomad-vector`",
                 "t.toml:7: `schema`: Vector has it",
                 "t.toml:9: `enrichment_tables`: Vector has it",
             ],
@@ -409,6 +410,10 @@ fn meaning(name: &str, text: &str) -> String {
     let (mut config, warnings) = load_named(name, text).unwrap();
     assert_eq!(warnings, Warnings::default());
     config.file.clear();
+    for source in &mut config.sources {
+        source.file.clear();
+        source.line = 0;
+    }
     for sink in &mut config.sinks {
         sink.file.clear();
         sink.line = 0;

@@ -8,7 +8,6 @@ const TOP: &[&str] = &[
     "acknowledgements",
     "api",
     "buffer_utilization_ewma_half_life_seconds",
-    "data_dir",
     "enrichment_tables",
     "expire_metrics",
     "expire_metrics_per_metric_set",

@@ -1,6 +1,6 @@
 //! The help texts are documentation: their snapshots show what changed. And arguments that make no sense are refused.
 
-use super::{finished, nomad_events};
+use super::{Place, finished, nomad_events};
 
 #[tokio::test]
 async fn every_help_text_is_as_it_was() {
@@ -66,9 +66,10 @@ async fn wrong_arguments_end_with_2_and_say_what_is_right() {
 
 #[tokio::test]
 async fn a_log_filter_that_is_not_understood_is_told() {
+    let place = Place::new();
     let mut command = nomad_events(&["validate", "config/vector.toml"]);
     command
-        .current_dir(super::root())
+        .current_dir(place.0.path())
         .env("NOMAD_EVENTS_LOG", "nomad_events=loud");
     let (code, output, errors) = finished(&mut command).await;
     assert_eq!((code, &*output), (0, "config/vector.toml: valid\n"));

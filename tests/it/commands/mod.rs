@@ -8,6 +8,7 @@ mod help;
 mod log;
 mod metrics;
 mod options;
+mod positions;
 mod redelivery;
 mod request;
 mod run;
@@ -45,10 +46,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Shows where a secret has leaked: the recorded cluster has it in environments, templates and arguments.
 const RECORDED_SECRET: &str = "hunter2";
 
+/// `data_dir` of the shipped configurations.
+const DATA: &str = "data";
+
 /// The last line of a run that went well.
 const ANSWERED: &str = "stopped, everything that was taken was answered for";
 
-/// A working directory of its own for a command, with the shipped files in it as in the repository.
+/// A working directory of its own for a command, with the shipped files in it as in the repository, and nothing saved.
 struct Place(TempDir);
 
 impl Place {
@@ -57,6 +61,7 @@ impl Place {
         for shipped in ["config", "vrl"] {
             symlink(root().join(shipped), folder.path().join(shipped)).unwrap();
         }
+        fs::create_dir(folder.path().join(DATA)).unwrap();
         Self(folder)
     }
 

@@ -5,9 +5,8 @@ use nomad_events::testing::nomad::{FakeNomad, Version};
 
 use super::{
     ANSWERED, PATIENCE, Place, RECORDED_SECRET, arrived, events_at, expected, fakes, is_notice,
-    job, root, run_command, sample, start, until_events,
+    job, run_command, sample, until_events,
 };
-use crate::servers::folder;
 
 const SHIPPED: &str = "config/vector.toml";
 
@@ -15,8 +14,7 @@ const SHIPPED: &str = "config/vector.toml";
 async fn every_event_arrives_once_and_sigterm_ends_the_run_well() {
     let lines = sample();
     let (nomad, loki) = fakes(&lines).await;
-    let mut command = run_command(SHIPPED, &nomad, &loki);
-    let mut run = start(folder("cli"), command.current_dir(root()));
+    let mut run = Place::new().start(&mut run_command(SHIPPED, &nomad, &loki));
     let wanted = expected(&lines);
     until_events(&loki, wanted.len()).await;
     assert_eq!(run.stop().await, 0);

@@ -189,7 +189,7 @@ fn conditions_compile_and_nothing_needs_one_host_in_particular() {
         let top: Vec<&str> = configuration.keys().map(String::as_str).collect();
         assert_eq!(
             BTreeSet::from_iter(top),
-            BTreeSet::from(["sources", "transforms", "sinks"]),
+            BTreeSet::from(["data_dir", "sources", "transforms", "sinks"]),
             "{name}"
         );
         for (kind, allowed) in [
@@ -200,7 +200,7 @@ fn conditions_compile_and_nothing_needs_one_host_in_particular() {
             for (id, component) in components(&configuration, kind) {
                 let component_type = component["type"].as_str().unwrap();
                 assert!(allowed.contains(&component_type), "{name}: {id}");
-                for host_specific in ["data_dir", "buffer", "tls"] {
+                for host_specific in ["buffer", "tls"] {
                     assert!(!component.contains_key(host_specific), "{name}: {id}");
                 }
                 let routes = component.get("route").and_then(Value::as_table);

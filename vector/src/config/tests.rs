@@ -1,4 +1,6 @@
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use vector::config::{ComponentKey, GlobalOptions};
@@ -32,7 +34,7 @@ fn known<T: DeserializeOwned>() -> BTreeSet<String> {
 }
 
 /// A line for each option that changes it, TLS by the address that needs it.
-const CHANGES: [(&str, &str); 18] = [
+const CHANGES: [(&str, &str); 19] = [
     (
         "endpoints",
         "endpoints = [\"http://10.0.0.1:4646\", \"http://10.0.0.2:4646\"]",
@@ -47,6 +49,7 @@ const CHANGES: [(&str, &str); 18] = [
         "endpoints = [\"https://10.0.0.1:4646\"]\ntls.server_name = \"server.global.nomad\"\ntls.verify_hostname = false",
     ),
     ("start_at", "start_at = \"latest\""),
+    ("data_dir", "data_dir = \"/var/local/lib/vector\""),
     ("redact", "redact = false"),
     ("multiple_outputs", "multiple_outputs = true"),
     ("max_line_bytes", "max_line_bytes = 65536"),
@@ -287,6 +290,72 @@ async fn what_cannot_be_used_fails_when_it_is_built() {
         panic!("it was built");
     };
     assert!(error.to_string().contains("`topics`"), "{error}");
+}
+
+/// Builds the source `nomad`, and gives the error that it fails with.
+async fn built(text: &str, global: Option<&Path>) -> Option<String> {
+    let (out, _events) = vector::SourceSender::new_test();
+    let mut cx = SourceContext::new_test(out, None);
+    cx.key = ComponentKey::from("nomad");
+    cx.globals.data_dir = global.map(Path::to_owned);
+    let built = parse(text).build(cx).await;
+    built.err().map(|error| error.to_string())
+}
+
+#[tokio::test]
+async fn a_data_dir_that_is_missing_is_refused_and_building_makes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let gone = folder.path().join("gone");
+    let option = |path: &Path| format!("data_dir = '{}'", path.display());
+    for (own, global, refused) in [
+        (String::new(), Some(folder.path()), None),
+        (option(folder.path()), None, None),
+        // Its own one counts.
+        (option(folder.path()), Some(gone.as_path()), None),
+        (
+            option(&gone),
+            Some(folder.path()),
+            Some("gone\" does not exist"),
+        ),
+        (String::new(), Some(&gone), Some("gone\" does not exist")),
+        (String::new(), None, Some("data_dir option required")),
+    ] {
+        let error = built(&own, global).await;
+        match (refused, &error) {
+            (None, None) => {}
+            (Some(part), Some(error)) if error.contains(part) => {}
+            _ => panic!("{own} {global:?}: {error:?}"),
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}
+
+#[tokio::test]
+async fn what_was_saved_and_cannot_be_read_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let position = folder.path().join("nomad/position.json");
+    fs::create_dir(folder.path().join("nomad")).unwrap();
+    for (text, part) in [
+        ("{\"format\"", "cut off"),
+        (
+            r#"{"format":"nomad-events position","version":99}"#,
+            "newer version",
+        ),
+        (r#"{"checkpoints":[]}"#, "not a saved position"),
+    ] {
+        fs::write(&position, text).unwrap();
+        let error = built("", Some(folder.path())).await.expect("a refusal");
+        let name = position.display().to_string();
+        assert!(error.contains(part) && error.contains(&name), "{error}");
+        assert_eq!(fs::read_to_string(&position).unwrap(), text);
+        assert_eq!(
+            fs::read_dir(folder.path().join("nomad")).unwrap().count(),
+            1
+        );
+    }
+    // Of another component.
+    fs::rename(folder.path().join("nomad"), folder.path().join("other")).unwrap();
+    assert_eq!(built("", Some(folder.path())).await, None);
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! The source between a scripted Nomad and a test that plays the topology.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use futures::Stream;
+use nomad_events::checkpoint::Folder;
 use nomad_events::testing::eventually;
 use nomad_events::testing::nomad::{BatchText, EventText, FakeNomad};
+use tempfile::TempDir;
 use tokio::time::{Instant, timeout};
 use vector::config::SourceConfig;
 use vector::event::{Event as VectorEvent, EventContainer as _, EventStatus};
@@ -26,6 +29,17 @@ const SLACK: Duration = Duration::from_secs(5);
 fn config(nomad: &FakeNomad, more: &str) -> NomadEventsConfig {
     let text = format!("endpoints = [\"{}\"]\n{more}", nomad.url());
     toml::from_str(&text).unwrap()
+}
+
+/// The same, with its position in this folder.
+fn config_in(data: &Path, nomad: &FakeNomad, more: &str) -> NomadEventsConfig {
+    config(nomad, &format!("data_dir = '{}'\n{more}", data.display()))
+}
+
+/// The index that is saved in this folder.
+fn saved(data: &Path) -> Option<u64> {
+    let state = Folder::of(data, "nomad").unwrap().read().unwrap();
+    state.map(|state| state.position.index.0)
 }
 
 async fn fake() -> FakeNomad {
@@ -61,17 +75,22 @@ struct Running {
     shutdown: vector::shutdown::SourceShutdownCoordinator,
     key: ComponentKey,
     task: tokio::task::JoinHandle<Result<(), ()>>,
+    /// The global folder.
+    _data: TempDir,
 }
 
 impl Running {
     async fn start(config: &NomadEventsConfig, out: SourceSender) -> Self {
         let key = ComponentKey::from("nomad");
-        let (cx, shutdown) = SourceContext::new_shutdown(&key, out);
+        let (mut cx, shutdown) = SourceContext::new_shutdown(&key, out);
+        let data = tempfile::tempdir().unwrap();
+        cx.globals.data_dir = Some(data.path().to_owned());
         let source = config.build(cx).await.unwrap();
         Self {
             shutdown,
             key,
             task: tokio::spawn(source),
+            _data: data,
         }
     }
 
@@ -131,8 +150,9 @@ fn number(status: &Value, name: &str) -> i64 {
 async fn compliance() {
     let nomad = fake().await;
     append(&nomad, 5, [event("Job", "JobRegistered", "web")]);
+    let data = tempfile::tempdir().unwrap();
     let events = run_and_assert_source_compliance_advanced(
-        config(&nomad, ""),
+        config_in(data.path(), &nomad, ""),
         |_| {},
         Some(PATIENCE),
         // `Started`, `Connected` and the event.
@@ -434,6 +454,105 @@ async fn a_sending_that_is_blocked_does_not_hold_up_a_stop() {
     let took = running.stop().await;
     assert!(took < STOP_TIMEOUT + SLACK, "{took:?}");
     drop(events);
+}
+
+/// The first events of Nomad of a source that begins with what is in this folder, as their indexes.
+async fn next_run(data: &Path, nomad: &FakeNomad, wanted: usize) -> Vec<String> {
+    let (out, mut events) = SourceSender::new_test_finalize(EventStatus::Delivered);
+    let running = Running::start(&config_in(data, nomad, ""), out).await;
+    let mut indexes = Vec::new();
+    while indexes.len() < wanted {
+        indexes.push(field(&next_of_nomad(&mut events).await, "Index"));
+    }
+    running.stop().await;
+    indexes
+}
+
+#[tokio::test]
+async fn a_source_begins_where_the_last_one_has_stopped() {
+    let nomad = fake().await;
+    let data = tempfile::tempdir().unwrap();
+    for index in [5, 6] {
+        append(&nomad, index, [event("Job", "JobRegistered", "web")]);
+    }
+    assert_eq!(next_run(data.path(), &nomad, 2).await, ["5", "6"]);
+    assert_eq!(saved(data.path()), Some(6));
+    append(&nomad, 7, [event("Job", "JobRegistered", "web")]);
+    assert_eq!(next_run(data.path(), &nomad, 1).await, ["7"]);
+    assert_eq!(saved(data.path()), Some(7));
+}
+
+#[tokio::test]
+async fn what_is_answered_during_a_stop_is_saved_and_what_is_not_comes_again() {
+    let nomad = fake().await;
+    let data = tempfile::tempdir().unwrap();
+    for index in [5, 6] {
+        append(&nomad, index, [event("Job", "JobRegistered", "web")]);
+    }
+    let more = format!("stop_timeout_secs = {}", STOP_TIMEOUT.as_secs());
+    let (out, mut events) = SourceSender::new_test();
+    let running = Running::start(&config_in(data.path(), &nomad, &more), out).await;
+    let first = next_of_nomad(&mut events).await;
+    let second = next_of_nomad(&mut events).await;
+    let task = tokio::spawn(running.stop());
+    let closed = eventually(PATIENCE, || nomad.open_streams() == 0);
+    closed.await.unwrap();
+    drop(first);
+    let took = task.await.unwrap();
+    assert!(took < STOP_TIMEOUT + SLACK, "{took:?}");
+    // Too late.
+    drop(second);
+    assert_eq!(next_run(data.path(), &nomad, 1).await, ["6"]);
+}
+
+/// Events that could not be sent are dropped, which counts as delivered where somebody listens.
+#[tokio::test]
+async fn what_could_not_be_sent_comes_again() {
+    let nomad = fake().await;
+    let data = tempfile::tempdir().unwrap();
+    let (out, mut events) = SourceSender::new_test_finalize(EventStatus::Delivered);
+    let running = Running::start(
+        &config_in(data.path(), &nomad, "stop_timeout_secs = 1"),
+        out,
+    )
+    .await;
+    append(&nomad, 5, [event("Job", "JobRegistered", "web")]);
+    next_of_nomad(&mut events).await;
+    drop(events);
+    append(&nomad, 6, [event("Job", "JobRegistered", "web")]);
+    let ended = timeout(PATIENCE, running.task).await;
+    assert_eq!(ended.expect("still running").unwrap(), Ok(()));
+    assert_eq!(next_run(data.path(), &nomad, 1).await, ["6"]);
+}
+
+#[tokio::test]
+async fn what_was_answered_is_saved_also_where_a_sending_is_blocked() {
+    let nomad = FakeNomad::builder()
+        .buffer_size(10_000)
+        .start()
+        .await
+        .unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let more = format!("stop_timeout_secs = {}", STOP_TIMEOUT.as_secs());
+    let (out, mut events) = SourceSender::new_test();
+    let running = Running::start(&config_in(data.path(), &nomad, &more), out).await;
+    append(&nomad, 5, [event("Job", "JobRegistered", "web")]);
+    let answered = next_of_nomad(&mut events).await;
+    // Far more than the buffer of an output has room for.
+    for index in 6..5_000 {
+        append(&nomad, index, [event("Job", "JobRegistered", "web")]);
+    }
+    let mut before = None;
+    let stuck = eventually(PATIENCE, || {
+        let sent = nomad.streams().last().map(|stream| stream.batches_sent());
+        std::mem::replace(&mut before, sent) == sent && sent > Some(1_000)
+    });
+    stuck.await.unwrap();
+    drop(answered);
+    running.stop().await;
+    // What was in the way to the outputs is gone, and was not answered for.
+    drop(events);
+    assert_eq!(next_run(data.path(), &nomad, 1).await, ["6"]);
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ async fn peak(more: &str, queue_bytes: usize, lines: u64) -> u64 {
     let config = place.file(
         "memory.toml",
         &format!(
-            "[sources.nomad]\ntype = \"nomad_events\"\nqueue_bytes = {queue_bytes}\n{more}\n\
+            "data_dir = \"data\"\n[sources.nomad]\ntype = \"nomad_events\"\nqueue_bytes = {queue_bytes}\n{more}\n\
              [sinks.loki]\ntype = \"loki\"\ninputs = [\"nomad*\"]\nendpoint = \"${{LOKI_ADDR}}\"\n\
              encoding.codec = \"json\"\nlabels.topic = \"{{{{ Topic }}}}\"\nbuffer.max_events = 1\n"
         ),

@@ -54,6 +54,7 @@ pub(super) async fn run(mut command: Command, lines: &[Bytes]) -> Vec<Record> {
     let child = command
         .current_dir(root())
         .env("NOMAD_ADDR", nomad.url())
+        .env("NOMAD_EVENTS_DATA_DIR", folder.path())
         .env("LOKI_ADDR", loki.url())
         .env("COLLECTOR_ADDR", collector.url())
         .env("COLLECTOR_HOST", collector.address().to_string())

@@ -108,6 +108,7 @@ impl Setup {
             .arg(self.config())
             .env("NOMAD_ADDR", &self.nomad)
             .env("LOKI_ADDR", &self.loki)
+            .env("NOMAD_EVENTS_DATA_DIR", self.data_dir())
             .envs(self.token.iter().map(|token| ("NOMAD_TOKEN", token)));
         let name = self.program.name();
         Process::start(name, folder(name), &mut command)

@@ -44,7 +44,10 @@ async fn a_standby_takes_over_and_nothing_is_lost() {
         // Long before the standby can have changed anything. What the dead one had under way may still come.
         crashes.push(dead(&setup, &stage, requests));
         requests = stage.nomad.stream_requests().len();
-        until_streaming(&mut stage, &mut standby).await;
+        wait_for("the standby takes over", PATIENCE, || {
+            let asked = stage.nomad.stream_requests().len() > requests;
+            asked.then_some(()).ok_or_else(|| standby.log())
+        });
         println!("taken over after {:?}", killed.elapsed());
         process = standby;
     }

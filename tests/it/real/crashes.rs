@@ -15,7 +15,7 @@ use crate::servers::expect::{Expected, When, expected};
 use crate::servers::judge::{self, Finding, judge};
 use crate::servers::loki::{Entry, LokiServer};
 use crate::servers::wire::Reader;
-use crate::servers::{Process, wait_for};
+use crate::servers::{Process, scenario, wait_for};
 
 use super::{CAUGHT_UP, Stage, TOPICS, assert_right, wait_until_quiet};
 
@@ -25,6 +25,8 @@ const WHOLE_HISTORY: u32 = 20_000;
 const ROUNDS: usize = 10;
 /// Until a host has gone on, over elections, backoff and a Loki that reads what it kept.
 const GOES_ON_LIMIT: Duration = Duration::from_secs(90);
+/// Jobs that are registered and stopped beside the scenario.
+const JOBS: usize = 60;
 /// As many copies as two hosts may leave, of all events.
 const COPIES_AT_MOST: f64 = 0.01;
 
@@ -306,6 +308,7 @@ fn two_hosts(one: Program, other: Program) {
     for (setup, host) in setups.iter().zip(&mut hosts) {
         until_done(setup, host, kept);
     }
+    scenario::churn(&stage.nomad, JOBS);
     let (_nomad, loki, expected) = stage.play();
     let last = last_index(&expected);
     for (setup, host) in setups.iter().zip(&mut hosts) {

@@ -157,10 +157,10 @@ impl Watch {
         }
     }
 
-    /// A position is saved.
-    pub(crate) fn saved(&mut self, at: Position, acknowledged: Position) -> Result<(), Invariant> {
+    /// A position is saved, and everything before that other place is answered for.
+    pub(crate) fn saved(&mut self, at: Position, answered: Position) -> Result<(), Invariant> {
         let before = std::mem::replace(&mut self.saved, at);
-        if at > acknowledged {
+        if at > answered {
             return Err(Invariant::PositionsInOrder);
         }
         if at < before {

@@ -56,7 +56,8 @@ pub struct Positions {
     pub read: Position,
     /// The newest batch handed to the host.
     pub emitted: Position,
-    /// Every batch before this place, and of its own index one at least, is answered: delivered or counted as lost.
+    /// Every batch before this place is answered, delivered or counted as lost, and so is what was handed out of its own index
+    /// before what is still waiting.
     pub acknowledged: Position,
 }
 
@@ -155,6 +156,11 @@ impl Ledger {
             acknowledged: position,
         };
         self.tip.set(position, taken, newest);
+    }
+
+    /// The first line that can be had is of this index: before it there is nothing to answer for.
+    pub(crate) fn starts_with(&mut self, index: RaftIndex) {
+        self.tip.set(self.here(index), Taken::Nothing, None);
     }
 
     /// Indexes begin anew. What is still here is answered for in the epoch before, which ends when all of it is.
@@ -360,6 +366,11 @@ impl Ledger {
     /// What a state is saved from: how far everything is answered for.
     pub(crate) fn answered(&self) -> Answered {
         self.tip.answered().clone()
+    }
+
+    /// Everything before this place is answered for.
+    pub(crate) fn answered_up_to(&self) -> Position {
+        self.tip.answered().position
     }
 
     /// Bytes kept for batches that are not acknowledged.

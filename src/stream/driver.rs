@@ -397,7 +397,7 @@ impl<A: Agents> Driver<A> {
                 }
                 Output::NamespacesAdded(names) => self.outbox.telemetry.namespaces_added(&names),
                 Output::Gap(gap) => self.gap(gap),
-                Output::StartMark(index) => self.outbox.begin_at(at(index), Taken::Nothing),
+                Output::StartMark(index) => self.outbox.starts_with(index),
                 Output::Doubt(index) => self.doubt(index),
                 Output::Continuous(index) => self.outbox.close_doubt(index),
                 Output::AskTables { endpoint } => {

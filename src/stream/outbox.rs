@@ -283,6 +283,14 @@ impl Outbox {
         state.changed();
     }
 
+    /// The first line that can be had is of this index, which is saved at once: what of it is forgotten from now on is missed.
+    pub(super) fn starts_with(&self, index: RaftIndex) {
+        let mut state = self.lock();
+        state.ledger.starts_with(index);
+        state.begun = true;
+        state.changed();
+    }
+
     /// Indexes begin anew. Gaps of those before cannot be filled any more: this one takes their place. Gives how many there were.
     pub(super) fn begin_epoch(&self, gap: OpenGap) -> (Epoch, usize) {
         let mut state = self.lock();
@@ -392,8 +400,8 @@ impl Outbox {
                 self.telemetry.saved(*position);
                 self.telemetry.saves(*failures);
                 let mut state = self.lock();
-                let acknowledged = state.ledger.positions().acknowledged;
-                if let Err(violated) = state.watch.saved(*position, acknowledged) {
+                let answered = state.ledger.answered_up_to();
+                if let Err(violated) = state.watch.saved(*position, answered) {
                     self.violated(violated);
                 }
             }

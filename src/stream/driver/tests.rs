@@ -26,6 +26,9 @@ struct Region {
     inquiries: Mutex<Vec<Duration>>,
     /// How long a list takes.
     listing: Duration,
+    /// What the tables say, and when they were asked.
+    tables: Mutex<Option<Tables>>,
+    asked: Mutex<Vec<Duration>>,
     begin: Option<Instant>,
 }
 
@@ -75,7 +78,8 @@ impl Agents for Arc<Region> {
     }
 
     async fn tables(&self, _: usize, _: &[TopicFilter]) -> Result<Tables, Error> {
-        Err(Error::new(ErrorKind::List, "no tables"))
+        lock(&self.asked).push(self.now());
+        lock(&self.tables).ok_or_else(|| Error::new(ErrorKind::List, "no tables"))
     }
 
     async fn namespaces(&self, _: usize) -> Result<NamespaceList, Error> {
@@ -216,17 +220,56 @@ async fn bytes_that_never_make_a_line_are_left_after_five_minutes() {
     assert_eq!(lab.said_at("address 0 idle"), secs(300));
 }
 
-#[tokio::test(start_paused = true)]
-async fn no_proof_for_ten_seconds_is_a_gap() {
+/// A stream at 5, and then another one in which nothing comes but heartbeats.
+fn forgotten(tables: Option<u64>) -> Lab {
+    let beats = vec![(secs(5), "{}\n"); 100];
     let scripts = vec![
         Ok(vec![(secs(0), "{}\n"), (secs(0), LINE)]),
-        Ok(vec![(secs(0), "{}\n")]),
+        Ok([vec![(secs(0), "{}\n")], beats].concat()),
     ];
+    let region = Region::default();
+    *lock(&region.tables) = tables.map(|newest| Tables {
+        newest: RaftIndex(newest),
+        complete: true,
+    });
     let options = r#"{"topics": ["Node"], "idle_timeout_secs": 60}"#;
-    let mut lab = Lab::start(options, Region::default(), scripts);
+    Lab::start(options, region, scripts)
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_proof_for_ten_seconds_the_tables_decide() {
+    let mut lab = forgotten(Some(9));
     lab.run(secs(100)).await;
     let resumed = lock(&lab.region.subscribed)[1].0;
-    assert_eq!(lab.said_at("Gap unproven"), resumed + secs(10));
+    assert_eq!(lab.said_at("Gap evicted"), resumed + secs(10));
+    assert_eq!(lock(&lab.region.asked).len(), 1);
+
+    let mut lab = forgotten(Some(5));
+    lab.run(secs(100)).await;
+    assert_eq!(lock(&lab.region.asked).len(), 1);
+    assert!(!lab.said.iter().any(|(_, said)| said.starts_with("Gap")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn tables_that_cannot_be_read_for_five_minutes_are_a_gap() {
+    let mut lab = forgotten(None);
+    lab.run(secs(400)).await;
+    let resumed = lock(&lab.region.subscribed)[1].0;
+    assert_eq!(lab.said_at("Gap unproven"), resumed + secs(310));
+    let asked = lock(&lab.region.asked).len();
+    assert!((10..=16).contains(&asked), "{asked}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn lower_indexes_for_thirty_seconds_make_all_begin_anew() {
+    let mut lab = forgotten(Some(3));
+    lab.run(secs(120)).await;
+    let resumed = lock(&lab.region.subscribed)[1].0;
+    assert_eq!(lab.said_at("IndexReset"), resumed + secs(40));
+    assert_eq!(lab.said_at("Gap index_reset"), resumed + secs(40));
+    assert_eq!(lock(&lab.region.subscribed).len(), 3);
+    let positions = lab.outbox.positions();
+    assert_eq!(positions.acknowledged, at(RaftIndex(5)).after_reset());
 }
 
 #[tokio::test(start_paused = true)]

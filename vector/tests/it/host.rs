@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use nomad_events::checkpoint::Folder;
 use nomad_events::testing::eventually;
 use nomad_events::testing::loki::FakeLoki;
 use nomad_events::testing::nomad::{BatchText, EventText, FakeNomad};
@@ -149,6 +150,19 @@ pub(crate) fn job(index: u64, id: &str) -> BatchText {
     BatchText::new(index).event(EventText::new("Job", "JobRegistered", id).payload(format!(
         r#"{{"Job":{{"ID":"{id}","Type":"service","Status":"running","Version":0}}}}"#
     )))
+}
+
+/// The index that is saved for the source `nomad` in a folder.
+pub(crate) fn saved(data: &Path) -> Option<u64> {
+    let state = Folder::of(data, "nomad").unwrap().read().unwrap();
+    state.map(|state| state.position.index.0)
+}
+
+/// Waits until this index is saved in the shipped `data_dir`.
+pub(crate) async fn until_saved(place: &Place, index: u64) {
+    let data = place.path().join("data");
+    let waited = eventually(PATIENCE, || saved(&data) == Some(index)).await;
+    assert!(waited.is_ok(), "{:?} is saved", saved(&data));
 }
 
 /// The jobs that have come to Loki, each as often as it is there.

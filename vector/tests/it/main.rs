@@ -5,5 +5,6 @@ mod host;
 mod memory;
 mod metrics;
 mod parity;
+mod positions;
 mod reload;
 mod stop;

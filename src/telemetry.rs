@@ -8,6 +8,8 @@
 //! is called: Vector adds `component_id`, `component_kind` and `component_type` from the span of the source, the embedded host
 //! from a recorder of its own. So two sources in one process stay apart, and no label comes twice.
 
+mod table;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +23,12 @@ use crate::invariants::Invariant;
 use crate::position::{Delivery, Loss, MAX_REDELIVERIES, Position, Positions};
 use crate::shown;
 use crate::stream::notice::{Gap, IndexReset};
+pub use table::{COMPONENT_ERRORS, COMPONENT_RECEIVED_BYTES, METRICS};
+use table::{
+    CONNECTED, CONNECTIONS, DISCARDED_LINES, DISCONNECTS, DUPLICATES, EPOCH, EVENTS, GAPS, INDEX,
+    INVARIANT_VIOLATIONS, OPEN_GAPS, QUEUE_LIMIT_BYTES, QUEUED_BYTES, REDELIVERED_EVENTS,
+    REJECTED_EVENTS, SAVE_FAILURES, SAVES, SECONDS_SINCE_LAST_LINE, STANDBY,
+};
 
 /// Whether a metric only rises, or goes up and down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,160 +87,6 @@ pub(crate) const fn gauge(
         description,
     }
 }
-
-const CONNECTED: Metric = gauge(
-    "nomad_events_connected",
-    "0 or 1",
-    &[],
-    "1 while a stream is open and healthy",
-);
-const INDEX: Metric = gauge(
-    "nomad_events_index",
-    "Raft index",
-    &["position"],
-    "How far reading, handing to the host, acknowledgement and saving have come",
-);
-const SECONDS_SINCE_LAST_LINE: Metric = gauge(
-    "nomad_events_seconds_since_last_line",
-    "seconds",
-    &[],
-    "Time since the last line, heartbeats included; since the start before the first; grows while a full queue stops the reading",
-);
-const CONNECTIONS: Metric = counter(
-    "nomad_events_connections_total",
-    "connections",
-    &[],
-    "Subscriptions that a server has accepted",
-);
-const DISCONNECTS: Metric = counter(
-    "nomad_events_disconnects_total",
-    "connections",
-    &["cause"],
-    "Streams that ended or did not come about",
-);
-const EVENTS: Metric = counter(
-    "nomad_events_events_total",
-    "events",
-    &[],
-    "Events handed to the host, each counted once",
-);
-const REDELIVERED_EVENTS: Metric = counter(
-    "nomad_events_redelivered_events_total",
-    "events",
-    &[],
-    "Events handed to the host again, because a sink had failed with their batch; each time counts",
-);
-const DUPLICATES: Metric = counter(
-    "nomad_events_duplicates_total",
-    "events",
-    &[],
-    "Events that had been taken already, came again and were dropped",
-);
-const DISCARDED_LINES: Metric = counter(
-    "nomad_events_discarded_lines_total",
-    "lines",
-    &["reason"],
-    "Lines that were not taken",
-);
-const GAPS: Metric = counter(
-    "nomad_events_gaps_total",
-    "gaps",
-    &["cause"],
-    "Announced gaps: events may be missing",
-);
-const OPEN_GAPS: Metric = gauge(
-    "nomad_events_open_gaps",
-    "gaps",
-    &[],
-    "Gaps that are kept until they are filled, and places in doubt",
-);
-const EPOCH: Metric = gauge(
-    "nomad_events_epoch",
-    "resets",
-    &[],
-    "How often the cluster's indexes began anew",
-);
-const SAVES: Metric = counter(
-    "nomad_events_saves_total",
-    "saves",
-    &[],
-    "Times that the position was saved",
-);
-const SAVE_FAILURES: Metric = counter(
-    "nomad_events_save_failures_total",
-    "saves",
-    &["cause"],
-    "Times that the position could not be saved: a restart would repeat events",
-);
-const STANDBY: Metric = gauge(
-    "nomad_events_standby",
-    "0 or 1",
-    &[],
-    "1 while another process has the folder of the position, and this one waits",
-);
-const REJECTED_EVENTS: Metric = counter(
-    "nomad_events_rejected_events_total",
-    "events",
-    &[],
-    "Events that a sink gave up for good, or failed with each time, which are lost",
-);
-const QUEUED_BYTES: Metric = gauge(
-    "nomad_events_queued_bytes",
-    "bytes",
-    &[],
-    "Text in memory that no sink has answered for",
-);
-const QUEUE_LIMIT_BYTES: Metric = gauge(
-    "nomad_events_queue_limit_bytes",
-    "bytes",
-    &[],
-    "The option `queue_bytes`: reading stops when so much is queued",
-);
-const INVARIANT_VIOLATIONS: Metric = counter(
-    "nomad_events_invariant_violations_total",
-    "violations",
-    &["invariant"],
-    "Promises that did not hold: a defect of ours, to be reported",
-);
-
-/// The metrics of a source, in the order in which the documentation has them.
-pub const METRICS: [Metric; 19] = [
-    CONNECTED,
-    INDEX,
-    SECONDS_SINCE_LAST_LINE,
-    CONNECTIONS,
-    DISCONNECTS,
-    EVENTS,
-    REDELIVERED_EVENTS,
-    DUPLICATES,
-    DISCARDED_LINES,
-    GAPS,
-    OPEN_GAPS,
-    EPOCH,
-    SAVES,
-    SAVE_FAILURES,
-    STANDBY,
-    REJECTED_EVENTS,
-    QUEUED_BYTES,
-    QUEUE_LIMIT_BYTES,
-    INVARIANT_VIOLATIONS,
-];
-
-/// Bytes that came in, under the name and with the label that Vector's own sources have: its dashboards show this one too.
-pub const COMPONENT_RECEIVED_BYTES: Metric = counter(
-    "component_received_bytes_total",
-    "bytes",
-    &["protocol"],
-    "Bytes that a source has read",
-);
-
-/// Failures, under the name and with the labels that Vector's own components have.
-pub const COMPONENT_ERRORS: Metric = counter(
-    "component_errors_total",
-    "errors",
-    &["error_code", "error_type", "stage"],
-    "Failures of a component",
-);
 
 impl Metric {
     /// Registers a counter of this name with the recorder of the scope. It shows as zero from then on.

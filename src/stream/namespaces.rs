@@ -51,7 +51,7 @@ impl Covered {
     }
 
     /// What is to be saved, if that is something else than the last time.
-    pub(super) fn to_save(&mut self) -> Option<KnownNamespaces> {
+    pub(super) fn take_changed(&mut self) -> Option<KnownNamespaces> {
         if !std::mem::take(&mut self.changed) {
             return None;
         }

@@ -7,20 +7,16 @@ use std::time::Duration;
 
 use bytestring::ByteString;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::Item;
 use super::losses::Losses;
 use super::notice::{Notice, NoticeKind, Status};
 use super::pending::Pending;
-use crate::checkpoint::{
-    self, GapCause, KnownNamespaces, OpenGap, OpenGaps, Saver, State, Subscription,
-};
+use crate::checkpoint::{KnownNamespaces, OpenGaps, Subscription};
 use crate::event::{BatchId, Event, RaftIndex};
 use crate::invariants::{Invariant, Watch, memory_bounded};
-use crate::position::proof::ProofKey;
-use crate::position::{Delivery, Epoch, Ledger, Outcome, Position, Positions, Resolved, Taken};
+use crate::position::{Delivery, Ledger, Outcome, Positions, Resolved};
 use crate::telemetry::{CountBytes, Telemetry};
 
 /// Shared between the driver, the stream and the acknowledgers.
@@ -66,13 +62,6 @@ struct Inner {
     active: bool,
 }
 
-/// Who saves.
-#[derive(Debug)]
-pub(super) struct Saving {
-    pub(super) saver: Saver,
-    pub(super) task: JoinHandle<()>,
-}
-
 /// Bytes that a line and its events keep in memory until they are answered for, given the filter keys of each event.
 ///
 /// What events take beside their text counts twice: once with the host, once here for a redelivery. It is two thirds of a short
@@ -93,17 +82,6 @@ struct Counts {
     duplicates: u64,
     discarded_lines: u64,
     disconnects: u64,
-}
-
-impl Inner {
-    /// There is something new to save.
-    fn changed(&self) {
-        if let Some(saving) = &self.saving
-            && self.begun
-        {
-            saving.saver.changed();
-        }
-    }
 }
 
 impl Outbox {
@@ -261,154 +239,6 @@ impl Outbox {
         Poll::Pending
     }
 
-    /// Goes on where an earlier run stopped. Nothing was pushed yet.
-    pub(super) fn resume(&self, saved: State) {
-        let mut state = self.lock();
-        state
-            .ledger
-            .begin_at(saved.position, saved.taken, saved.newest);
-        state.begun = true;
-        state.gaps = saved.gaps;
-        state.namespaces = saved.namespaces;
-        self.gauge(&mut state);
-        self.telemetry.saved(saved.position);
-    }
-
-    /// Begins at a place that a user has asked for, which is saved at once. Nothing was pushed yet.
-    pub(super) fn begin_at(&self, position: Position, taken: Taken) {
-        let mut state = self.lock();
-        state.ledger.begin_at(position, taken, None);
-        state.begun = true;
-        self.gauge(&mut state);
-        state.changed();
-    }
-
-    /// The first line that can be had is of this index, which is saved at once: what of it is forgotten from now on is missed.
-    pub(super) fn starts_with(&self, index: RaftIndex) {
-        let mut state = self.lock();
-        state.ledger.starts_with(index);
-        state.begun = true;
-        state.changed();
-    }
-
-    /// Indexes begin anew. Gaps of those before cannot be filled any more: this one takes their place. Gives how many there were.
-    pub(super) fn begin_epoch(&self, gap: OpenGap) -> (Epoch, usize) {
-        let mut state = self.lock();
-        let given_up = state.gaps.len();
-        state.gaps = OpenGaps::default();
-        state.gaps.add(gap);
-        state.namespaces = KnownNamespaces::Unknown;
-        state.subscription = None;
-        state.ledger.begin_epoch();
-        let epoch = state.ledger.positions().read.epoch;
-        self.gauge(&mut state);
-        state.changed();
-        (epoch, given_up)
-    }
-
-    /// Keeps a gap until it is filled.
-    pub(super) fn open_gap(&self, gap: OpenGap) {
-        let mut state = self.lock();
-        state.gaps.add(gap);
-        self.gauge(&mut state);
-        state.changed();
-    }
-
-    /// There is no gap from this index on after all, and it is the same cluster: what was in doubt is shown.
-    pub(super) fn close_doubt(&self, from: RaftIndex) {
-        let mut state = self.lock();
-        state.subscription = None;
-        state.gaps.retain(|gap| {
-            gap.from != from || gap.cause != GapCause::Unproven || gap.namespace.is_some()
-        });
-        self.gauge(&mut state);
-        state.changed();
-    }
-
-    /// Keeps which namespaces are covered.
-    pub(super) fn note_namespaces(&self, known: KnownNamespaces) {
-        let mut state = self.lock();
-        state.namespaces = known;
-        state.changed();
-    }
-
-    /// Saves another subscription than the one there is, until it is known to be of the same cluster; `None`: that is known.
-    pub(super) fn note_subscription(&self, subscription: Option<Subscription>) {
-        let mut state = self.lock();
-        if state.subscription != subscription {
-            state.subscription = subscription;
-            state.changed();
-        }
-    }
-
-    /// Keeps, from now on, what is needed to save the position.
-    pub(super) fn keep_proofs(&self, key: ProofKey) {
-        self.lock().ledger.keep_proofs(key);
-    }
-
-    /// What is to be saved at this moment. Proofs are computed without the lock. `subscription` is what is saved, unless another one
-    /// was noted.
-    pub(super) fn snapshot(&self, key: ProofKey, subscription: &Subscription) -> State {
-        let (answered, gaps, namespaces, noted) = {
-            let state = self.lock();
-            let noted = state.subscription.clone();
-            let gaps = state.gaps.clone();
-            (
-                state.ledger.answered(),
-                gaps,
-                state.namespaces.clone(),
-                noted,
-            )
-        };
-        let subscription = noted.unwrap_or_else(|| subscription.clone());
-        State {
-            position: answered.position,
-            newest: answered.newest,
-            subscription,
-            gaps,
-            namespaces,
-            key,
-            taken: answered.taken(key),
-        }
-    }
-
-    /// Lets what changes from now on be saved; if somebody still reads the stream.
-    pub(super) fn attach(&self, saving: Saving) {
-        let mut state = self.lock();
-        if !state.detached {
-            state.saving = Some(saving);
-            state.changed();
-        }
-    }
-
-    /// Saves nothing any more: gives who did. To be called once nobody reads the stream.
-    pub(super) fn detach(&self) -> Option<Saving> {
-        let mut state = self.lock();
-        state.detached = true;
-        state.saving.take()
-    }
-
-    /// Whether there is somebody who saves.
-    pub(super) fn saves(&self) -> bool {
-        self.lock().saving.is_some()
-    }
-
-    /// What came of a saving.
-    pub(super) fn note_saved(&self, outcome: &checkpoint::Outcome<'_>) {
-        match outcome {
-            checkpoint::Outcome::Saved { position, failures } => {
-                self.telemetry.saved(*position);
-                self.telemetry.saves(*failures);
-                let mut state = self.lock();
-                let answered = state.ledger.answered_up_to();
-                if let Err(violated) = state.watch.saved(*position, answered) {
-                    self.violated(violated);
-                }
-            }
-            checkpoint::Outcome::Failed { error, news } => self.telemetry.not_saved(error, *news),
-        }
-    }
-
     /// The driver may stream.
     pub(super) fn activate(&self) {
         self.lock().active = true;
@@ -542,6 +372,9 @@ impl Outbox {
         }
     }
 }
+
+mod saving;
+pub(super) use saving::Saving;
 
 #[cfg(test)]
 mod tests;

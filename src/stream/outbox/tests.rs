@@ -7,6 +7,7 @@ use std::task::Wake;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
 use super::*;
+use crate::checkpoint::GapCause;
 use crate::position::REDELIVERY_PAUSE;
 use crate::stream::notice::Gap;
 

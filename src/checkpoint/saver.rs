@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::file::{Folder, WriteError, WriteProblem};
 use super::state::State;
+use crate::backoff::doubled;
 use crate::position::Position;
 
 /// The least time between the beginnings of two writes.
@@ -231,10 +232,9 @@ where
                     error: &error,
                     news,
                 });
-                let doublings = u32::try_from(self.failures.count).unwrap_or(u32::MAX);
                 self.failures.count += 1;
-                let pause = SAVE_EVERY.saturating_mul(2u32.saturating_pow(doublings));
-                Some(pause.min(MAX_RETRY_PAUSE))
+                let failures = u32::try_from(self.failures.count).unwrap_or(u32::MAX);
+                Some(doubled(SAVE_EVERY, failures, MAX_RETRY_PAUSE))
             }
         }
     }

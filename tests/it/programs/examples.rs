@@ -10,7 +10,8 @@ use nomad_events::RaftIndex;
 use nomad_events::checkpoint::GapCause;
 use nomad_events::position::Epoch;
 use nomad_events::stream::notice::{
-    Connected, Disconnected, Gap, LineDiscarded, Notice, NoticeKind, Rejected, Started, Status,
+    Connected, Disconnected, Gap, IndexReset, LineDiscarded, Notice, NoticeKind, Rejected, Started,
+    Status,
 };
 use serde_json::{Map, Value as Json};
 
@@ -276,6 +277,12 @@ fn notices_in_the_examples_have_the_fields_that_the_source_sends() {
             to: None,
             cause: GapCause::Unproven,
             namespace: None,
+        }),
+        NoticeKind::IndexReset(IndexReset {
+            epoch: Epoch::default(),
+            from: index,
+            to: None,
+            gaps_given_up: 0,
         }),
         NoticeKind::LineDiscarded(LineDiscarded {
             bytes: 0,

@@ -7,7 +7,7 @@ pub(crate) mod host;
 mod load;
 mod stage;
 mod standby;
-mod verdict;
+pub(crate) mod verdict;
 
 use std::time::Duration;
 

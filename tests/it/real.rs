@@ -5,6 +5,7 @@ mod cluster;
 mod compare;
 mod crashes;
 mod tls;
+mod witness;
 
 use std::collections::BTreeSet;
 use std::process::Command;

@@ -127,7 +127,8 @@ pub(super) fn verdict(
     figures
 }
 
-fn of_loki(entry: loki::Entry) -> Entry {
+/// An entry of the fake as one of a real Loki.
+pub(crate) fn of_loki(entry: loki::Entry) -> Entry {
     Entry {
         labels: entry.labels,
         metadata: entry.structured_metadata,

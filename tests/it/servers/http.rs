@@ -108,15 +108,15 @@ impl Api {
 }
 
 /// An answer, read to its end.
-pub(super) struct Reply {
+pub(crate) struct Reply {
     /// The status code.
-    pub(super) status: u16,
+    pub(crate) status: u16,
     /// The body.
-    pub(super) body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 /// Sends a request over plain HTTP, without a token, and reads the answer.
-pub(super) fn request(
+pub(crate) fn request(
     address: SocketAddr,
     method: &str,
     target: &str,

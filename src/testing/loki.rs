@@ -166,6 +166,12 @@ impl FakeLoki {
         self.shared.store().pushes()
     }
 
+    /// How many pushes are under way at this moment: begun, and neither answered nor given up.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.shared.in_flight()
+    }
+
     /// The most pushes that were under way at the same time.
     #[must_use]
     pub fn most_in_flight(&self) -> usize {

@@ -7,6 +7,8 @@ mod certificates;
 #[cfg(test)]
 mod commands;
 #[cfg(test)]
+mod crashes;
+#[cfg(test)]
 mod documentation;
 #[cfg(test)]
 mod following;

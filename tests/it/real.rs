@@ -3,7 +3,9 @@
 mod acl;
 mod cluster;
 mod compare;
+mod crashes;
 mod tls;
+mod witness;
 
 use std::collections::BTreeSet;
 use std::process::Command;

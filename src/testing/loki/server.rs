@@ -90,6 +90,10 @@ impl Shared {
         Arrivals::new(self.arrivals.subscribe())
     }
 
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
     pub(super) fn most_in_flight(&self) -> usize {
         self.most_in_flight.load(Ordering::Relaxed)
     }

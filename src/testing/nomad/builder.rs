@@ -34,6 +34,7 @@ impl Default for FakeNomadBuilder {
                 event_broker: true,
                 tls: None,
                 unix_socket: None,
+                map_order: None,
             },
             tokens: Vec::new(),
             lines: Vec::new(),
@@ -140,6 +141,15 @@ impl FakeNomadBuilder {
     #[must_use]
     pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
         self.settings.unix_socket = Some(path.into());
+        self
+    }
+
+    /// Writes the maps inside payloads in another order each time that a line is sent, as Nomad does.
+    ///
+    /// The same seed gives the same orders, as long as lines are sent in the same order.
+    #[must_use]
+    pub fn maps_in_random_order(mut self, seed: u64) -> Self {
+        self.settings.map_order = Some(seed);
         self
     }
 

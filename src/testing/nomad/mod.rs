@@ -42,6 +42,7 @@ mod lists;
 mod request;
 mod script;
 mod server;
+mod shuffle;
 mod socket;
 mod state;
 mod stream;

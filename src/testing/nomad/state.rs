@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
@@ -14,6 +17,7 @@ use super::line::Line;
 use super::lists::Lists;
 use super::request::SeenRequest;
 use super::script::{Command, Script};
+use super::shuffle::shuffled;
 use super::subscription::Subscription;
 use super::version::{Answer, Version};
 use crate::testing::DeadlinePassed;
@@ -40,12 +44,15 @@ pub(super) struct Settings {
     pub(super) event_broker: bool,
     pub(super) tls: Option<ServerTls>,
     pub(super) unix_socket: Option<PathBuf>,
+    /// Where the order of maps comes from, when it is to change.
+    pub(super) map_order: Option<u64>,
 }
 
 /// Shared by all connections.
 pub(super) struct Shared {
     pub(super) settings: Settings,
     state: Mutex<State>,
+    map_order: Option<Mutex<StdRng>>,
     /// Changes with every line that is written or forgotten.
     lines: watch::Sender<()>,
     /// Changes with everything that a test can wait for.
@@ -109,6 +116,7 @@ impl Shared {
             next_stream: 0,
         };
         Self {
+            map_order: (settings.map_order).map(|seed| Mutex::new(StdRng::seed_from_u64(seed))),
             settings,
             state: Mutex::new(state),
             lines: watch::Sender::new(()),
@@ -208,6 +216,17 @@ impl Shared {
             return Err(refused(Answer::error(500, "EventBroker not configured")));
         }
         Ok(self.change(|state| state.grant(subscription, self.settings.buffer_size)))
+    }
+
+    /// A line as it is written this time.
+    pub(super) fn in_some_order(&self, line: Bytes) -> Bytes {
+        match &self.map_order {
+            None => line,
+            Some(random) => {
+                let mut random = random.lock().unwrap_or_else(PoisonError::into_inner);
+                shuffled(&line, &mut random)
+            }
+        }
     }
 
     /// The next line of a stream; nothing when there is none yet.

@@ -120,7 +120,7 @@ async fn run(
             line = lines.next() => {
                 let line = line?;
                 if let Some(text) = subscription.select(&line) {
-                    wire.line(&text).await?;
+                    wire.line(&lines.shared.in_some_order(text)).await?;
                     lines.shared.note_batch(id, line.index);
                 }
                 lines.done();

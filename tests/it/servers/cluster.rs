@@ -225,7 +225,8 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Starts to write, about so many jobs a second. What is refused, as in an election, is left out.
-    pub(crate) fn start(api: impl Into<Api>, prefix: &'static str, per_second: u32) -> Self {
+    pub(crate) fn start(api: impl Into<Api>, prefix: impl Into<String>, per_second: u32) -> Self {
+        let prefix = prefix.into();
         let api = api.into();
         let stop = Arc::new(AtomicBool::new(false));
         let thread = {

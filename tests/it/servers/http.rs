@@ -108,15 +108,15 @@ impl Api {
 }
 
 /// An answer, read to its end.
-pub(super) struct Reply {
+pub(crate) struct Reply {
     /// The status code.
-    pub(super) status: u16,
+    pub(crate) status: u16,
     /// The body.
-    pub(super) body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 /// Sends a request over plain HTTP, without a token, and reads the answer.
-pub(super) fn request(
+pub(crate) fn request(
     address: SocketAddr,
     method: &str,
     target: &str,
@@ -124,6 +124,11 @@ pub(super) fn request(
     body: &[u8],
 ) -> io::Result<Reply> {
     Api::from(address).request(method, target, headers, body)
+}
+
+/// Reads something over plain HTTP; says with which status it was answered.
+pub(crate) fn get(address: SocketAddr, path: &str) -> io::Result<u16> {
+    request(address, "GET", path, &[], b"").map(|reply| reply.status)
 }
 
 fn parse(answer: &[u8]) -> Option<Reply> {

@@ -1,5 +1,6 @@
 //! A real Loki, and exact reading of what it holds.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -7,9 +8,10 @@ use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::process::{Leftover, Process, folder, start_server, words};
-use super::{build, free_ports, http, now_nanos};
+use super::{build, free_ports, http, now_nanos, wait_for};
 
 /// From the start until Loki takes and answers.
 const READY_LIMIT: Duration = Duration::from_secs(60);
@@ -18,10 +20,18 @@ const QUERY_LIMIT: usize = 200_000;
 /// How far from now an entry may be and still be found, both ways.
 const QUERY_SPAN_NANOS: i64 = 3 * 365 * 24 * 3600 * 1_000_000_000;
 
-/// A Loki with an empty folder, ended when this is dropped.
+/// A Loki with a folder that was empty, ended when this is dropped.
 pub(crate) struct LokiServer {
     process: Process,
-    address: SocketAddr,
+    place: Place,
+}
+
+/// Where a Loki is, also while it is killed.
+struct Place {
+    http: u16,
+    grpc: u16,
+    /// Everything that it keeps.
+    data: TempDir,
 }
 
 /// An entry as Loki holds it.
@@ -41,13 +51,40 @@ impl LokiServer {
     /// Starts a Loki on free ports and waits until it takes and answers.
     pub(crate) fn start() -> Self {
         let binary = build::loki();
-        let (process, address) = start_server("loki", READY_LIMIT, || spawn(&binary), is_ready);
-        Self { process, address }
+        let place = RefCell::new(None);
+        let spawn = || {
+            let new = Place::new();
+            let started = (new.spawn(&binary), new.address());
+            *place.borrow_mut() = Some(new);
+            started
+        };
+        let ready = |_: &Process, _| {
+            let place = place.borrow();
+            place.as_ref().ok_or("not started")?.is_ready()
+        };
+        let (process, _) = start_server("loki", READY_LIMIT, spawn, ready);
+        let place = place.into_inner().expect("it was started");
+        Self { process, place }
     }
 
     /// Where the HTTP API listens.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.place.address()
+    }
+
+    /// Ends Loki as a crash would. It is not there until it is started again.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts a killed Loki where it was, with what it kept, and does not wait for it.
+    pub(crate) fn spawn(&mut self) {
+        self.process = self.place.spawn(&build::loki());
+    }
+
+    /// Waits until a Loki that was started takes and answers.
+    pub(crate) fn wait_until_ready(&self) {
+        wait_for("Loki is ready", READY_LIMIT, || self.place.is_ready());
     }
 
     /// Ends Loki; says how it ended and what it left behind.
@@ -71,7 +108,7 @@ impl LokiServer {
         );
         // Without this header structured metadata is shown among the labels.
         let headers = [("X-Loki-Response-Encoding-Flags", "categorize-labels")];
-        let answer = http::request(self.address, "GET", &target, &headers, b"")
+        let answer = http::request(self.address(), "GET", &target, &headers, b"")
             .map_err(words)?
             .json()?;
         let entries = parse_streams(&answer).ok_or_else(|| format!("no streams in {answer}"))?;
@@ -94,7 +131,7 @@ impl LokiServer {
     }
 
     fn counter(&self, name: &str) -> Result<u64, String> {
-        let reply = http::request(self.address, "GET", "/metrics", &[], b"").map_err(words)?;
+        let reply = http::request(self.address(), "GET", "/metrics", &[], b"").map_err(words)?;
         reply
             .text()
             .lines()
@@ -123,7 +160,7 @@ impl LokiServer {
             .map(|(labels, values)| json!({"stream": labels, "values": values}))
             .collect();
         let reply = http::request(
-            self.address,
+            self.address(),
             "POST",
             "/loki/api/v1/push",
             &[("Content-Type", "application/json")],
@@ -134,36 +171,48 @@ impl LokiServer {
     }
 }
 
-fn spawn(binary: &Path) -> (Process, SocketAddr) {
-    let [http, grpc] = free_ports();
-    let folder = folder("loki");
-    let mut command = Command::new(binary);
-    command
-        .env("LOKI_HTTP_PORT", http.to_string())
-        .env("LOKI_GRPC_PORT", grpc.to_string())
-        .env("LOKI_FOLDER", folder.path())
-        .arg("-config.expand-env=true")
-        .arg(concat!(
-            "-config.file=",
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/servers/loki.yaml"
-        ));
-    let process = Process::start("loki", folder, &mut command);
-    (process, SocketAddr::from((Ipv4Addr::LOCALHOST, http)))
-}
-
-fn is_ready(process: &Process, address: SocketAddr) -> Result<(), String> {
-    let reply = http::request(address, "GET", "/ready", &[], b"").map_err(words)?;
-    if reply.status != 200 {
-        return Err(reply.text());
+impl Place {
+    fn new() -> Self {
+        let [http, grpc] = free_ports();
+        Self {
+            http,
+            grpc,
+            data: folder("loki-data"),
+        }
     }
-    // The folder tells this Loki from another that has got the same port meanwhile.
-    let config = http::request(address, "GET", "/config", &[], b"").map_err(words)?;
-    let folder = process.folder().to_string_lossy();
-    if config.text().contains(&*folder) {
-        Ok(())
-    } else {
-        Err("another Loki answers at the port".to_owned())
+
+    fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.http))
+    }
+
+    fn spawn(&self, binary: &Path) -> Process {
+        let mut command = Command::new(binary);
+        command
+            .env("LOKI_HTTP_PORT", self.http.to_string())
+            .env("LOKI_GRPC_PORT", self.grpc.to_string())
+            .env("LOKI_FOLDER", self.data.path())
+            .arg("-config.expand-env=true")
+            .arg(concat!(
+                "-config.file=",
+                env!("CARGO_MANIFEST_DIR"),
+                "/tests/servers/loki.yaml"
+            ));
+        Process::start("loki", folder("loki"), &mut command)
+    }
+
+    fn is_ready(&self) -> Result<(), String> {
+        let reply = http::request(self.address(), "GET", "/ready", &[], b"").map_err(words)?;
+        if reply.status != 200 {
+            return Err(reply.text());
+        }
+        // The folder tells this Loki from another that has got the same port meanwhile.
+        let config = http::request(self.address(), "GET", "/config", &[], b"").map_err(words)?;
+        let folder = self.data.path().to_string_lossy();
+        if config.text().contains(&*folder) {
+            Ok(())
+        } else {
+            Err("another Loki answers at the port".to_owned())
+        }
     }
 }
 

@@ -126,7 +126,7 @@ impl Process {
     }
 
     /// Kills the process alone, as a crash would end it.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().expect("a signal to a child");
         self.child.wait().expect("the end of a killed child");
     }

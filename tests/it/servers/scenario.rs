@@ -86,6 +86,26 @@ pub(crate) fn play_some(nomad: &NomadServer) {
     wait_for_deployment(nomad, 0);
 }
 
+/// So many small jobs are registered, run, and stopped: what comes of a stop has no time of its own.
+pub(crate) fn churn(nomad: &NomadServer, jobs: usize) {
+    let ids: Vec<String> = (0..jobs).map(|number| format!("churn-{number}")).collect();
+    for id in &ids {
+        let mut job = nomad.parse(CLEANUP);
+        for field in ["ID", "Name"] {
+            job[field] = json!(id);
+        }
+        nomad.register(&job);
+    }
+    for id in &ids {
+        nomad.wait_until(
+            &format!("{id} has ended"),
+            &format!("/v1/job/{id}/allocations?namespace={SECOND_NAMESPACE}"),
+            |allocations| count(allocations, "complete") > 0,
+        );
+        nomad.delete(&format!("/v1/job/{id}?namespace={SECOND_NAMESPACE}"));
+    }
+}
+
 fn run_jobs(nomad: &NomadServer) {
     for file in [WEB, REPORT, FLAKY, SHIPPER, NIGHTLY, FLEET, CLEANUP] {
         nomad.register(&nomad.parse(file));

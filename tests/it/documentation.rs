@@ -17,13 +17,14 @@ use nomad_events::options::{
 const README: &str = "README.md";
 const CONFIGURATION: &str = "docs/configuration.md";
 /// Every page that speaks of files, commands and tests.
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 11] = [
     README,
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     CONFIGURATION,
     "docs/design.md",
     "docs/events.md",
+    "docs/grafana.md",
     "docs/metrics.md",
     "docs/nomad.md",
     "tests/servers/README.md",

@@ -23,7 +23,8 @@ node() {
   nomad node status -quiet
 }
 
-# Nomad shows a new namespace to nobody who follows all of them already, so the compose file makes this one first.
+# Nomad does not show a new namespace to those who follow all of them already. The source looks for new ones once a minute; for
+# the first minute's sake the compose file makes this one before the source starts.
 namespace() {
   nomad namespace apply -description "Batch jobs of the demo" data > /dev/null
 }

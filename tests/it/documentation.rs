@@ -1,5 +1,6 @@
 //! The README is true where a machine can tell.
 
+mod deploy;
 mod images;
 
 use std::collections::BTreeSet;
@@ -31,10 +32,11 @@ const PAGES: [&str; 11] = [
     "vector/UPSTREAM.md",
 ];
 /// A piece of code that begins with one of these is a path from the root of the repository.
-const FOLDERS: [&str; 9] = [
+const FOLDERS: [&str; 10] = [
     ".ci/",
     "benches/",
     "config/",
+    "deploy/",
     "docs/",
     "examples/",
     "src/",

@@ -473,6 +473,10 @@ impl Telemetry {
         warn!("the position was not saved at the stop: a restart repeats events");
     }
 
+    pub(crate) fn claiming(&self, folder: &Folder) {
+        info!(folder = %shown::path(folder.path()), "looking for a saved position");
+    }
+
     /// Somebody else has the folder, for so long. `None`: it is ours.
     pub(crate) fn standby(&self, held: Option<(&Folder, Duration)>) {
         self.standby.set(f64::from(u8::from(held.is_some())));
@@ -480,7 +484,7 @@ impl Telemetry {
             warn!(
                 folder = %shown::path(folder.path()),
                 seconds = since.as_secs(),
-                "another process has the saved position: waiting as its standby"
+                "somebody else has the saved position: waiting as a standby"
             );
         }
     }

@@ -173,8 +173,18 @@ impl Folder {
                 // It takes room that may be what is missing. The next write tries again.
                 let _ = fs::remove_file(&unfinished);
             })?;
-        // Or the old name could be back after a power cut.
-        sync_folder(&self.0).map_err(|error| io_problem("sync the folder", error))
+        // Or the old name could be back after a power cut. A file system that cannot do it has none that it could do better.
+        match sync_folder(&self.0) {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+                ) =>
+            {
+                Ok(())
+            }
+            synced => synced.map_err(|error| io_problem("sync the folder", error)),
+        }
     }
 }
 
@@ -300,7 +310,11 @@ fn read(path: &Path) -> Result<Option<State>, ReadProblem> {
         return Err(ReadProblem::TooLong);
     }
     let text = bounded_file::read(path, MAX_FILE_BYTES).map_err(ReadProblem::Unreadable)?;
-    Ok(Some(format::decode(&text)?))
+    let state = format::decode(&text)?;
+    if !state.is_possible() {
+        return Err(FormatError::NotAState.into());
+    }
+    Ok(Some(state))
 }
 
 /// Writes a new file that only we can read, down to the disk.

@@ -146,7 +146,7 @@ impl Owner {
     ///
     /// # Errors
     ///
-    /// When it cannot be written, or the lock file is not ours any more. What was saved before stays.
+    /// When it cannot be written, or the lock file is not ours any more. What was saved before stays, but for a folder that cannot be synced.
     pub fn write(&self, state: &State) -> Result<(), WriteError> {
         match self.owns() {
             Ok(true) => self.folder.write(state),

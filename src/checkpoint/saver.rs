@@ -26,7 +26,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// When the old one has stayed.
+    /// When it may not last: then the old one has stayed, but for a folder that cannot be synced.
     fn write(&self, state: &State) -> Result<(), WriteError>;
 }
 

@@ -9,7 +9,7 @@ use super::subscription::{Subscription, topics};
 use crate::event::RaftIndex;
 use crate::options::TopicFilter;
 use crate::position::proof::ProofKey;
-use crate::position::{Position, Taken};
+use crate::position::{Epoch, Position, Taken};
 
 /// So many gaps are kept apart; one more makes one gap of all of them.
 pub const MAX_OPEN_GAPS: usize = 64;
@@ -56,6 +56,12 @@ impl GapCause {
         }
     }
 
+    /// Whether it is said of all that lies between two indexes, and not of a single line, or of what was added.
+    #[must_use]
+    pub(crate) fn is_of_continuity(self) -> bool {
+        matches!(self, Self::Unproven | Self::Evicted | Self::IndexReset)
+    }
+
     /// The cause of this word.
     #[must_use]
     pub fn of_word(word: &str) -> Option<Self> {
@@ -73,6 +79,9 @@ impl fmt::Display for GapCause {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OpenGap {
+    /// Which history of the cluster its indexes belong to. A gap of a later one than the position's was made by an `IndexReset` after
+    /// which not everything from before was answered for.
+    pub epoch: Epoch,
     /// The last index known to be complete, but for later lines of the same index.
     pub from: RaftIndex,
     /// The first index seen afterwards; `None` while none has been.
@@ -91,6 +100,7 @@ pub struct OpenGap {
 impl OpenGap {
     /// One that has both in it, whatever lies between.
     fn merge(mut self, other: Self) -> Self {
+        self.epoch = self.epoch.max(other.epoch);
         self.from = self.from.min(other.from);
         // Without an end means: up to what comes next.
         self.to = self.to.zip(other.to).map(|(a, b)| a.max(b));
@@ -120,7 +130,10 @@ impl OpenGaps {
     pub fn add(&mut self, gap: OpenGap) {
         let place = self.0.iter().position(|known| {
             let same = (known.from, &known.namespace) == (gap.from, &gap.namespace);
-            same && (known.to == gap.to || known.to.is_none())
+            let ends = known.to.is_none()
+                && known.cause.is_of_continuity()
+                && gap.cause.is_of_continuity();
+            same && (known.to == gap.to || ends)
         });
         if let Some(place) = place {
             let known = self.0.remove(place);
@@ -151,7 +164,6 @@ impl OpenGaps {
     #[must_use]
     pub(crate) fn cover(&self, gap: &OpenGap) -> bool {
         let all_of_it = |known: &OpenGap| {
-            let causes = [GapCause::Unproven, GapCause::Evicted, GapCause::IndexReset];
             let ends_later = match (known.to, gap.to) {
                 (None, _) => true,
                 (Some(known), Some(to)) => to <= known,
@@ -159,8 +171,8 @@ impl OpenGaps {
             };
             let same = (known.from, known.to, known.cause, &known.namespace)
                 == (gap.from, gap.to, gap.cause, &gap.namespace);
-            let within = causes.contains(&known.cause)
-                && causes.contains(&gap.cause)
+            let within = known.cause.is_of_continuity()
+                && gap.cause.is_of_continuity()
                 && known.namespace.is_none()
                 && known.from <= gap.from
                 && ends_later;
@@ -243,6 +255,36 @@ pub struct State {
     pub taken: Taken,
 }
 
+impl State {
+    /// Leaves a history that is over: a gap of a later one shows that its indexes were found to begin anew, and not everything from
+    /// before was answered for then. Nobody has that any more. Gives the index at which it was left, and the gap.
+    pub(crate) fn leave_history(&mut self) -> Option<(RaftIndex, OpenGap)> {
+        let later = self
+            .gaps
+            .iter()
+            .find(|gap| gap.epoch > self.position.epoch)?
+            .clone();
+        let left = std::mem::replace(
+            &mut self.position,
+            Position {
+                epoch: later.epoch,
+                index: RaftIndex(0),
+            },
+        );
+        self.taken = Taken::Nothing;
+        Some((left.index, later))
+    }
+
+    /// Whether a source can have come to it: Nomad takes no larger index, and nothing counts to the last epoch.
+    pub(super) fn is_possible(&self) -> bool {
+        let epochs = self.gaps.iter().map(|gap| gap.epoch);
+        self.position.index.can_be_asked_for()
+            && epochs
+                .chain([self.position.epoch])
+                .all(|epoch| epoch.0 < u64::MAX)
+    }
+}
+
 mod key_as_hex {
     use std::borrow::Cow;
 
@@ -292,6 +334,7 @@ mod tests {
             key: None,
         };
         let gap = |number: usize| OpenGap {
+            epoch: Epoch::default(),
             from: RaftIndex(100 + number as u64),
             to: Some(RaftIndex(200 + number as u64)),
             cause: if number == 7 {
@@ -319,6 +362,7 @@ mod tests {
         assert_eq!(
             all[0],
             OpenGap {
+                epoch: Epoch::default(),
                 from: RaftIndex(100),
                 to: Some(RaftIndex(264)),
                 cause: GapCause::Unproven,
@@ -330,12 +374,58 @@ mod tests {
     }
 
     #[test]
+    fn a_history_that_was_left_before_all_of_it_was_answered_for_is_not_gone_on_with() {
+        let at = |epoch, index| Position {
+            epoch: Epoch(epoch),
+            index: RaftIndex(index),
+        };
+        let reset = OpenGap {
+            epoch: Epoch(1),
+            from: RaftIndex(0),
+            to: Some(RaftIndex(3)),
+            cause: GapCause::IndexReset,
+            namespace: None,
+            topics_left: Vec::new(),
+            newest: None,
+        };
+        let state = |position| {
+            let mut gaps = OpenGaps::default();
+            gaps.add(reset.clone());
+            State {
+                position,
+                newest: Some(7),
+                subscription: Subscription {
+                    region: None,
+                    topics: Vec::new(),
+                    namespace: "*".to_owned(),
+                },
+                gaps,
+                namespaces: KnownNamespaces::Unknown,
+                key: ProofKey::new(1),
+                taken: Taken::All,
+            }
+        };
+        let mut left = state(at(0, 890));
+        assert_eq!(left.leave_history(), Some((RaftIndex(890), reset.clone())));
+        assert_eq!((left.position, &left.taken), (at(1, 0), &Taken::Nothing));
+        assert_eq!(left.leave_history(), None);
+        // Later, with the gap still open, it is a position like any other.
+        let mut later = state(at(1, 500));
+        assert_eq!(later.leave_history(), None);
+        assert_eq!(later, state(at(1, 500)));
+        // What no source can have come to.
+        assert!(!state(at(u64::MAX, 1)).is_possible());
+        assert!(!state(at(0, u64::MAX)).is_possible());
+    }
+
+    #[test]
     fn a_gap_within_another_is_known() {
         let topic = TopicFilter {
             topic: "Job".to_owned(),
             key: None,
         };
         let gap = |from, to: Option<u64>, cause| OpenGap {
+            epoch: Epoch::default(),
             from: RaftIndex(from),
             to: to.map(RaftIndex),
             cause,
@@ -379,6 +469,7 @@ mod tests {
     #[test]
     fn what_has_no_end_or_no_time_makes_a_merged_gap_without() {
         let gap = |to: Option<u64>, newest| OpenGap {
+            epoch: Epoch::default(),
             from: RaftIndex(5),
             to: to.map(RaftIndex),
             cause: GapCause::LineDiscarded,

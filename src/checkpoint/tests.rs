@@ -75,9 +75,11 @@ fn gaps() -> impl Strategy<Value = OpenGaps> {
         option::of(".{0,8}"),
         topics(),
         option::of(any::<i64>()),
+        0..3u64,
     );
     let gap = gap.prop_map(
-        |(from, to, cause, namespace, topics_left, newest)| OpenGap {
+        |(from, to, cause, namespace, topics_left, newest, epoch)| OpenGap {
+            epoch: Epoch(epoch),
             from,
             to,
             cause,

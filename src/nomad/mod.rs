@@ -147,7 +147,10 @@ impl Client {
                 StatusCode::OK => newest = newest.max(Some(index_of(&target, &connection)?)),
                 StatusCode::FORBIDDEN => complete = false,
                 // There is no such table here.
-                status if target.optional && status.is_client_error() => {}
+                StatusCode::BAD_REQUEST
+                | StatusCode::NOT_FOUND
+                | StatusCode::METHOD_NOT_ALLOWED
+                    if target.optional => {}
                 status => {
                     let said = self.said(body, &connection).await;
                     return Err(refusal(target.name, status.as_u16(), &said));

@@ -164,14 +164,15 @@ impl Ledger {
     }
 
     /// Indexes begin anew. What is still here is answered for in the epoch before, which ends when all of it is.
-    pub(crate) fn begin_epoch(&mut self) {
+    /// `newest` is the newest time set by a server up to here.
+    pub(crate) fn begin_epoch(&mut self, newest: Option<i64>) {
         let at = self.positions.read.after_reset();
         self.positions.read = at;
         self.queued += 1;
         self.outstanding.push_back(Entry {
             at,
             kept_bytes: 0,
-            newest: None,
+            newest,
             redelivery: 0,
             answered: false,
             begins_epoch: true,

@@ -353,9 +353,6 @@ impl<A: Agents> Driver<A> {
     }
 
     fn perform(&mut self, outputs: Vec<Output>, line_bytes: usize, received: Received) {
-        if let Some(known) = self.machine.namespaces_to_save() {
-            self.outbox.note_namespaces(known);
-        }
         for output in outputs {
             match output {
                 Output::Connect {
@@ -407,6 +404,10 @@ impl<A: Agents> Driver<A> {
                 Output::Reset { from, to } => self.begin_epoch(from, to),
                 Output::OnlyOlderLines { below } => self.outbox.telemetry.only_older_lines(below),
             }
+        }
+        // Behind the gaps that they make: known and without its gap, a namespace would not be missed after a crash.
+        if let Some(known) = self.machine.namespaces_to_save() {
+            self.outbox.note_namespaces(known);
         }
     }
 

@@ -328,6 +328,10 @@ impl Machine {
     /// The list of namespaces: what is new is covered by the next subscription, so that follows at once.
     fn listed(&mut self, now: Duration, list: Vec<Namespace>) -> Vec<Output> {
         let between = matches!(self.state, State::Idle | State::Connecting);
+        if self.another_region {
+            // They are compared with nothing: they may be those of another cluster.
+            self.covered = Covered::default();
+        }
         let new = if between {
             self.covered.take(list)
         } else {

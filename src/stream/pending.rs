@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 use super::notice::{Gap, Notice, NoticeKind};
 use crate::event::RaftIndex;
 
-/// So many gaps of single namespaces wait side by side; one more makes one gap of all of them.
+/// So many gaps wait side by side; one more makes one gap of all namespaces, which takes in those that come after it.
 const MAX_PENDING_GAPS: usize = 64;
 
-/// Notices that wait, one of a type: a newer one replaces an older one, but gaps of the same namespaces are merged, and so are
-/// losses, and addresses do not hide each other's failures. So they are bounded, and a full queue of batches does not silence them.
+/// Notices that wait, one of a type: a newer one replaces an older one, but gaps of the same namespaces that touch are merged, and
+/// so are losses and resets, and addresses do not hide each other's failures. So they are bounded, and a full queue of batches does not silence them.
 ///
 /// Of gaps there can be two, one that has an end and one that has none yet. A gap without an end is one up to the next batch
 /// that is handed out; merged with one from before batches that still wait, it would seem to end at the first of those.
@@ -19,21 +19,26 @@ pub(super) struct Pending(VecDeque<Notice>);
 impl Pending {
     /// Adds a notice.
     pub(super) fn push(&mut self, mut notice: Notice) {
-        if let NoticeKind::Gap(new) = &mut notice.kind {
-            let gaps = self.0.iter().filter(|waiting| is_gap(waiting)).count();
-            if gaps >= MAX_PENDING_GAPS && new.namespace.is_some() {
-                new.namespace = None;
-            }
+        let gaps = self.0.iter().filter(|waiting| is_gap(waiting)).count();
+        let full = gaps >= MAX_PENDING_GAPS;
+        if let NoticeKind::Gap(new) = &mut notice.kind
+            && full
+        {
+            new.namespace = None;
         }
         let same = self
             .0
             .iter()
-            .position(|waiting| is_same(&waiting.kind, &notice.kind));
+            .position(|waiting| is_same(&waiting.kind, &notice.kind, full));
         if let Some(waiting) = same.and_then(|place| self.0.remove(place)) {
             match (waiting.kind, &mut notice.kind) {
                 (NoticeKind::Gap(old), NoticeKind::Gap(new)) => {
                     merge(new, &old);
                     notice.index = notice.index.max(waiting.index);
+                }
+                (NoticeKind::IndexReset(old), NoticeKind::IndexReset(new)) => {
+                    new.from = old.from;
+                    new.gaps_given_up += old.gaps_given_up;
                 }
                 (NoticeKind::Rejected(old), NoticeKind::Rejected(new)) => {
                     *new = old.merged(new);
@@ -70,16 +75,28 @@ fn is_gap(notice: &Notice) -> bool {
 }
 
 /// Whether the newer one makes the older one superfluous, or takes it into itself.
-fn is_same(old: &NoticeKind, new: &NoticeKind) -> bool {
+fn is_same(old: &NoticeKind, new: &NoticeKind, full: bool) -> bool {
     match (old, new) {
         (NoticeKind::Gap(old), NoticeKind::Gap(new)) => {
-            old.namespace == new.namespace && old.to.is_some() == new.to.is_some()
+            old.namespace == new.namespace
+                && old.to.is_some() == new.to.is_some()
+                && (full || touch(old, new))
         }
         (NoticeKind::Disconnected(old), NoticeKind::Disconnected(new)) => {
             old.endpoint == new.endpoint
         }
         _ => old.name() == new.name(),
     }
+}
+
+/// Whether nothing lies between the two, or one of them has no end yet.
+fn touch(one: &Gap, other: &Gap) -> bool {
+    let behind = |first: &Gap, second: &Gap| {
+        first
+            .to
+            .is_some_and(|to| RaftIndex(to.0.saturating_add(1)) < second.from)
+    };
+    !behind(one, other) && !behind(other, one)
 }
 
 fn merge(new: &mut Gap, old: &Gap) {
@@ -93,7 +110,8 @@ fn merge(new: &mut Gap, old: &Gap) {
 mod tests {
     use super::*;
     use crate::checkpoint::GapCause;
-    use crate::stream::notice::{Disconnected, Rejected};
+    use crate::position::Epoch;
+    use crate::stream::notice::{Disconnected, IndexReset, Rejected};
 
     #[test]
     fn merged_gaps_keep_the_graver_cause() {
@@ -117,6 +135,39 @@ mod tests {
         let mut latest = gap(13, None, GapCause::Unproven);
         latest.index = RaftIndex(15);
         assert_eq!(pending.0, [gap(7, Some(13), GapCause::Unproven), latest]);
+    }
+
+    #[test]
+    fn gaps_far_from_each_other_are_told_apart_and_resets_together() {
+        let notice = |kind| Notice {
+            at: 0,
+            index: RaftIndex(0),
+            kind,
+        };
+        let gap = |from: u64, to: u64| {
+            notice(NoticeKind::Gap(Gap {
+                from: RaftIndex(from),
+                to: Some(RaftIndex(to)),
+                cause: GapCause::Evicted,
+                namespace: None,
+            }))
+        };
+        let mut pending = Pending::default();
+        pending.push(gap(5, 9));
+        pending.push(gap(100_000, 100_010));
+        assert_eq!(pending.0, [gap(5, 9), gap(100_000, 100_010)]);
+        let reset = |epoch, from: u64, gaps_given_up| {
+            notice(NoticeKind::IndexReset(IndexReset {
+                epoch: Epoch(epoch),
+                from: RaftIndex(from),
+                to: None,
+                gaps_given_up,
+            }))
+        };
+        let mut pending = Pending::default();
+        pending.push(reset(1, 900, 3));
+        pending.push(reset(2, 7, 1));
+        assert_eq!(pending.0, [reset(2, 900, 4)]);
     }
 
     #[test]

@@ -85,6 +85,7 @@ fn every_single_byte_that_changes_is_found() {
 fn the_format_stays_as_it_is() {
     let mut saved = state(7, 1);
     saved.gaps.add(OpenGap {
+        epoch: Epoch::default(),
         from: RaftIndex(5),
         to: None,
         cause: GapCause::Unproven,
@@ -93,10 +94,10 @@ fn the_format_stays_as_it_is() {
         newest: None,
     });
     let expected = concat!(
-        r#"{"format":"nomad-events position","version":1,"checksum":"a8d71f08c315012b924850349090936b","state":{"#,
+        r#"{"format":"nomad-events position","version":1,"checksum":"0a80c7e134ee7bf7222261aa6fe0723d","state":{"#,
         r#""position":{"epoch":1,"index":7},"newest":1790000000123456789,"#,
         r#""subscription":{"region":null,"topics":["Job:web"],"namespace":"*"},"#,
-        r#""gaps":[{"from":5,"to":null,"cause":"unproven","namespace":null,"topics_left":["Job:web"],"newest":null}],"#,
+        r#""gaps":[{"epoch":0,"from":5,"to":null,"cause":"unproven","namespace":null,"topics_left":["Job:web"],"newest":null}],"#,
         r#""namespaces":{"listed":{"default":1}},"#,
         r#""key":"5ec7e75ec7e75ec7e75ec7e75ec7e7e7","#,
         r#""taken":{"proofs":["00000000000000070000000000000000"]}}}"#,
@@ -221,6 +222,7 @@ fn the_largest_state_can_be_read_again() {
     largest.namespaces = KnownNamespaces::Listed(names.collect());
     for number in 0..MAX_OPEN_GAPS {
         largest.gaps.add(OpenGap {
+            epoch: Epoch::default(),
             from: RaftIndex(u64::MAX),
             to: Some(RaftIndex(u64::MAX)),
             cause: GapCause::SubscriptionChanged,

@@ -110,14 +110,16 @@ impl<A: Agents> Driver<A> {
     }
 
     fn kept(&self, gap: &Gap) -> OpenGap {
-        open(gap, self.settings.topics.clone(), self.dating.newest())
+        let epoch = self.outbox.positions().read.epoch;
+        let topics = self.settings.topics.clone();
+        open(gap, epoch, topics, self.dating.newest())
     }
 
-    /// Indexes begin anew.
+    /// Indexes begin anew. What the new ones had forgotten before their first event comes is a gap: it ends there.
     pub(super) fn begin_epoch(&mut self, from: RaftIndex, to: Option<RaftIndex>) {
         let gap = Gap {
             from: RaftIndex(0),
-            to,
+            to: None,
             cause: GapCause::IndexReset,
             namespace: None,
         };
@@ -131,7 +133,7 @@ impl<A: Agents> Driver<A> {
         self.outbox.telemetry.index_reset(&reset);
         self.notice(from, NoticeKind::IndexReset(reset));
         self.outbox.telemetry.gap(&gap);
-        self.notice(to.unwrap_or_default(), NoticeKind::Gap(gap));
+        self.notice(RaftIndex(0), NoticeKind::Gap(gap));
     }
 
     /// What the tables say, or why they say nothing.

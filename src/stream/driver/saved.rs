@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing::Instrument;
 
 use super::super::agents::Agents;
-use super::super::notice::{Gap, NoticeKind, Started};
+use super::super::notice::{Gap, IndexReset, NoticeKind, Started};
 use super::super::outbox::{Outbox, Saving};
 use super::Driver;
 use crate::backoff::doubled;
@@ -17,8 +17,8 @@ use crate::checkpoint::{
 use crate::event::RaftIndex;
 use crate::options::{StartAt, TopicFilter};
 use crate::payload::time::Dating;
-use crate::position::Taken;
 use crate::position::proof::ProofKey;
+use crate::position::{Epoch, Taken};
 
 /// The pause after the first failure to get a folder; it doubles with each further one.
 const CLAIM_PAUSE: Duration = Duration::from_secs(1);
@@ -31,7 +31,11 @@ impl<A: Agents> Driver<A> {
     /// cannot be had: to begin anew is not ours to choose. Says whether something was saved.
     pub(super) async fn go_on(&mut self) -> bool {
         let claimed = match self.settings.folder.clone() {
-            Some(folder) => Some(claim(folder, Arc::clone(&self.outbox)).await),
+            Some(folder) => {
+                // A disk that hangs shows by nothing else.
+                self.outbox.telemetry.claiming(&folder);
+                Some(claim(folder, Arc::clone(&self.outbox)).await)
+            }
             None => None,
         };
         self.outbox.activate();
@@ -40,11 +44,24 @@ impl<A: Agents> Driver<A> {
             self.started(None, &SubscriptionChange::default());
             return false;
         };
+        let mut saved = saved;
+        let left = saved.as_mut().and_then(State::leave_history);
         let change = saved
             .as_ref()
             .map(|saved| saved.subscription.change_to(&subscription))
             .unwrap_or_default();
         self.started(saved.as_ref(), &change);
+        if let Some((from, gap)) = left {
+            // The stop came between the reset and the last answer from before.
+            let reset = IndexReset {
+                epoch: gap.epoch,
+                from,
+                to: gap.to,
+                gaps_given_up: 0,
+            };
+            self.outbox.telemetry.index_reset(&reset);
+            self.notice(from, NoticeKind::IndexReset(reset));
+        }
         let key = saved.as_ref().map_or(self.proof_key, |saved| saved.key);
         self.outbox.keep_proofs(key);
         let resumes = saved.is_some();
@@ -98,7 +115,8 @@ impl<A: Agents> Driver<A> {
                 cause: GapCause::SubscriptionChanged,
                 namespace: None,
             };
-            saved.gaps.add(open(&gap, topics_left, saved.newest));
+            let epoch = saved.position.epoch;
+            saved.gaps.add(open(&gap, epoch, topics_left, saved.newest));
             self.outbox.telemetry.gap(&gap);
             self.announce(gap);
         }
@@ -184,8 +202,14 @@ async fn claim(folder: Folder, outbox: Arc<Outbox>) -> (Owner, Option<State>) {
 }
 
 /// A gap as it is kept.
-pub(super) fn open(gap: &Gap, topics_left: Vec<TopicFilter>, newest: Option<i64>) -> OpenGap {
+pub(super) fn open(
+    gap: &Gap,
+    epoch: Epoch,
+    topics_left: Vec<TopicFilter>,
+    newest: Option<i64>,
+) -> OpenGap {
     OpenGap {
+        epoch,
         from: gap.from,
         to: gap.to,
         cause: gap.cause,

@@ -66,13 +66,13 @@ impl Outbox {
     pub(in crate::stream) fn begin_epoch(&self, gap: OpenGap) -> (Epoch, usize) {
         let mut state = self.lock();
         let given_up = state.gaps.len();
+        state.ledger.begin_epoch(gap.newest);
+        let epoch = state.ledger.positions().read.epoch;
         state.gaps = OpenGaps::default();
-        state.gaps.add(gap);
+        state.gaps.add(OpenGap { epoch, ..gap });
         state.suspected = None;
         state.namespaces = KnownNamespaces::Unknown;
         state.subscription = None;
-        state.ledger.begin_epoch();
-        let epoch = state.ledger.positions().read.epoch;
         self.gauge(&mut state);
         state.changed();
         (epoch, given_up)
@@ -81,7 +81,8 @@ impl Outbox {
     /// Keeps a gap until it is filled. Says whether it is news: no gap that is kept already, and was announced, has all of it.
     pub(in crate::stream) fn open_gap(&self, gap: OpenGap) -> bool {
         let mut state = self.lock();
-        let suspected = state.suspected.take_if(|from| *from == gap.from);
+        let decides = gap.cause.is_of_continuity();
+        let suspected = state.suspected.take_if(|from| decides && *from == gap.from);
         let news = suspected.is_some() || !state.gaps.cover(&gap);
         if news {
             state.gaps.add(gap);

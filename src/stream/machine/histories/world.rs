@@ -230,6 +230,7 @@ impl World {
 
     fn kept(&self, gap: &Gap) -> OpenGap {
         OpenGap {
+            epoch: self.outbox.positions().read.epoch,
             from: gap.from,
             to: gap.to,
             cause: gap.cause,
@@ -252,12 +253,11 @@ impl World {
     fn reset(&mut self, from: RaftIndex, to: Option<RaftIndex>) {
         let gap = Gap {
             from: RaftIndex(0),
-            to,
+            to: None,
             cause: GapCause::IndexReset,
             namespace: None,
         };
         let (epoch, gaps_given_up) = self.outbox.begin_epoch(self.kept(&gap));
-        self.runs.follows = false;
         self.runs.reset = Some(Range {
             from: gap.from,
             to: gap.to,

@@ -24,7 +24,12 @@ async fn a_rebuilt_cluster_with_lower_indexes_is_told_and_followed_from_its_earl
     let expected = Duration::from_secs(35)..Duration::from_secs(90);
     assert!(expected.contains(&when), "{when:?}");
     run.until_event("4:y").await;
-    assert_eq!(run.gaps(), [(0, Some(4), "index_reset")]);
+    // It ends with the first event.
+    assert_eq!(run.gaps(), [(0, None, "index_reset")]);
+    run.until_saved("the end of the gap", |state| {
+        open_gaps(state) == [(0, Some(3), "index_reset")]
+    })
+    .await;
     site.server().append_batch(&job(5, "z")).unwrap();
     run.until_event("5:z").await;
     run.run_for(Duration::from_secs(300)).await;
@@ -34,7 +39,7 @@ async fn a_rebuilt_cluster_with_lower_indexes_is_told_and_followed_from_its_earl
     assert_eq!(run.gaps().len(), 1, "{:?}", run.gaps());
     assert_eq!(run.stop().await, 0);
     assert_eq!(at(&site.saved()), (Epoch(1), 5));
-    assert_eq!(open_gaps(&site.saved()), [(0, Some(4), "index_reset")]);
+    assert_eq!(open_gaps(&site.saved()), [(0, Some(3), "index_reset")]);
 
     let mut run = site.start("{}");
     run.run_for(Duration::from_secs(120)).await;
@@ -229,7 +234,52 @@ async fn a_crash_after_a_reset_loses_nothing_of_the_new_cluster() {
     assert!(run.notices("IndexReset").len() + run.gaps().len() > 0);
     assert_eq!(run.stop().await, 0);
     assert_eq!(at(&site.saved()), (Epoch(1), 4));
-    assert_eq!(open_gaps(&site.saved()), [(0, Some(4), "index_reset")]);
+    assert_eq!(open_gaps(&site.saved()), [(0, Some(3), "index_reset")]);
+}
+
+/// Between the look at the tables and the first line everything can be forgotten.
+#[tokio::test(start_paused = true)]
+async fn what_a_new_cluster_forgets_before_its_first_line_comes_is_in_the_gap_of_the_reset() {
+    let site = Site::with([job(900, "b")]).await;
+    site.taken_up_to("{}", "900:b").await;
+    site.server().replace_history(bytes([job(3, "x")])).unwrap();
+    site.server().evict_lines(1);
+    let mut run = site.start("{}");
+    run.until_notice("IndexReset").await;
+    site.server().inject(&Fault::Close);
+    site.server().append_batch(&job(50, "y")).unwrap();
+    site.server().evict_lines(1);
+    site.server().append_batch(&job(60, "z")).unwrap();
+    run.until_event("60:z").await;
+    assert_eq!(run.stop().await, 0);
+    assert_eq!(open_gaps(&site.saved()), [(0, Some(60), "index_reset")]);
+}
+
+/// The saved position is of a cluster that is gone, and the new one has passed its index meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_position_of_a_cluster_that_is_gone_is_left_also_when_the_new_one_has_passed_it() {
+    let site = Site::with([job(890, "a"), job(900, "b")]).await;
+    let mut run = site.start("{}");
+    run.hold();
+    run.until_event("900:b").await;
+    run.answer_oldest(Delivery::Delivered);
+    run.until_saved_at(890).await;
+    site.server().replace_history(bytes([job(3, "x")])).unwrap();
+    run.until_event("3:x").await;
+    run.run_for(Duration::from_secs(5)).await;
+    run.crash().await;
+    assert_eq!(at(&site.saved()), (Epoch(0), 890));
+    site.server().append_batch(&job(950, "lost")).unwrap();
+    site.server().evict_lines(2);
+    site.server().append_batch(&job(951, "y")).unwrap();
+    let mut run = site.start("{}");
+    run.until_event("951:y").await;
+    run.run_for(Duration::from_secs(60)).await;
+    assert_eq!(run.notices("IndexReset").len(), 1);
+    assert_eq!(run.notices("IndexReset")[0]["from"], 890);
+    assert_eq!(run.stop().await, 0);
+    let gaps = open_gaps(&site.saved());
+    assert!(gaps.contains(&(0, Some(951), "evicted")), "{gaps:?}");
 }
 
 /// A connection that breaks while the tables are below makes no reset sooner, and none twice.

@@ -22,7 +22,7 @@ use crate::stream::machine::histories::rule::{Rule, Ruled};
 use crate::stream::machine::histories::script::{Damage, Start};
 use crate::stream::machine::{Input, Machine, Rules};
 use crate::stream::mark::Mark;
-use crate::stream::notice::Gap;
+use crate::stream::notice::{Gap, IndexReset, NoticeKind};
 use crate::stream::outbox::Outbox;
 
 /// How long a stop may take.
@@ -178,6 +178,17 @@ impl World {
     }
 
     fn resume(&mut self, mut saved: State) {
+        if let Some((from, gap)) = saved.leave_history() {
+            self.tell(
+                from,
+                NoticeKind::IndexReset(IndexReset {
+                    epoch: gap.epoch,
+                    from,
+                    to: gap.to,
+                    gaps_given_up: 0,
+                }),
+            );
+        }
         let index = saved.position.index;
         if !matches!(saved.taken, Taken::Proofs(_)) {
             self.runs.marks.push((self.cluster.number, index.0));
@@ -208,6 +219,7 @@ impl World {
                 namespace: None,
             };
             saved.gaps.add(OpenGap {
+                epoch: saved.position.epoch,
                 topics_left: change.topics_added,
                 ..self.kept(&gap)
             });

@@ -173,18 +173,8 @@ impl Folder {
                 // It takes room that may be what is missing. The next write tries again.
                 let _ = fs::remove_file(&unfinished);
             })?;
-        // Or the old name could be back after a power cut. A file system that cannot do it has none that it could do better.
-        match sync_folder(&self.0) {
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
-                ) =>
-            {
-                Ok(())
-            }
-            synced => synced.map_err(|error| io_problem("sync the folder", error)),
-        }
+        // Or the old name could be back after a power cut.
+        sync_folder(&self.0).map_err(|error| io_problem("sync the folder", error))
     }
 }
 
@@ -347,9 +337,14 @@ pub(super) fn for_us_alone(options: &mut OpenOptions) {
 #[cfg(not(unix))]
 pub(super) fn for_us_alone(_: &mut OpenOptions) {}
 
+/// A file system that does not know this has nothing that it could do better.
 #[cfg(unix)]
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
+    let unknown = [io::ErrorKind::InvalidInput, io::ErrorKind::Unsupported];
+    match File::open(path)?.sync_all() {
+        Err(error) if unknown.contains(&error.kind()) => Ok(()),
+        synced => synced,
+    }
 }
 
 #[cfg(not(unix))]

@@ -61,6 +61,14 @@ pub(crate) struct Subscription {
     _connection: Connection,
 }
 
+/// What a server says of a table.
+enum Table {
+    /// Its newest write.
+    At(RaftIndex),
+    /// Another status than 200, and what was said with it.
+    Refused(StatusCode, Error),
+}
+
 impl Client {
     pub(crate) fn new(settings: Arc<Settings>, dial: Arc<dyn Dial>) -> Self {
         let tls = settings.tls.clone();
@@ -110,18 +118,14 @@ impl Client {
         let mut latest = None;
         let mut missing = None;
         for target in tables::targets(&self.settings) {
-            let (status, body, connection) = self.get(endpoint, &target.uri).await?;
-            if status != StatusCode::OK {
-                let said = self.said(body, &connection).await;
-                let refused = refusal(target.name, status.as_u16(), &said);
+            match self.table(endpoint, &target).await? {
+                Table::At(index) => latest = latest.max(Some(index)),
                 // 4xx: there is no such table here, or it is not for us.
-                if target.optional && status.is_client_error() {
+                Table::Refused(status, refused) if target.optional && status.is_client_error() => {
                     missing = Some(refused);
-                    continue;
                 }
-                return Err(refused);
+                Table::Refused(_, refused) => return Err(refused),
             }
-            latest = latest.max(Some(index_of(&target, &connection)?));
         }
         latest.ok_or_else(|| {
             missing.unwrap_or_else(|| Error::new(ErrorKind::List, "there is no list to read"))
@@ -142,25 +146,40 @@ impl Client {
         let (targets, mut complete) = tables::written_with(&self.settings, topics);
         let mut newest = None;
         for target in targets {
-            let (status, body, connection) = self.get(endpoint, &target.uri).await?;
-            match status {
-                StatusCode::OK => newest = newest.max(Some(index_of(&target, &connection)?)),
-                StatusCode::FORBIDDEN => complete = false,
+            match self.table(endpoint, &target).await? {
+                Table::At(index) => newest = newest.max(Some(index)),
+                Table::Refused(StatusCode::FORBIDDEN, _) => complete = false,
                 // There is no such table here.
-                StatusCode::BAD_REQUEST
-                | StatusCode::NOT_FOUND
-                | StatusCode::METHOD_NOT_ALLOWED
-                    if target.optional => {}
-                status => {
-                    let said = self.said(body, &connection).await;
-                    return Err(refusal(target.name, status.as_u16(), &said));
-                }
+                Table::Refused(
+                    StatusCode::BAD_REQUEST
+                    | StatusCode::NOT_FOUND
+                    | StatusCode::METHOD_NOT_ALLOWED,
+                    _,
+                ) if target.optional => {}
+                Table::Refused(_, refused) => return Err(refused),
             }
         }
         Ok(Tables {
             complete: complete && newest.is_some(),
             newest: newest.unwrap_or_default(),
         })
+    }
+
+    /// How far the table of a list has come.
+    async fn table(&self, endpoint: usize, target: &tables::Target) -> Result<Table, Error> {
+        let (status, body, connection) = self.get(endpoint, &target.uri).await?;
+        if status != StatusCode::OK {
+            let said = self.said(body, &connection).await;
+            let refused = refusal(target.name, status.as_u16(), &said);
+            return Ok(Table::Refused(status, refused));
+        }
+        let index = connection.index().ok_or_else(|| {
+            Error::new(
+                ErrorKind::List,
+                format!("{} has no X-Nomad-Index", target.name),
+            )
+        })?;
+        Ok(Table::At(index))
     }
 
     /// The address of that number, fit for logs.
@@ -287,16 +306,6 @@ fn read_token(path: &std::path::Path) -> std::io::Result<String> {
         std::io::Error::new(
             std::io::ErrorKind::InvalidData,
             "stream did not contain valid UTF-8",
-        )
-    })
-}
-
-/// How far the table of a list has come.
-fn index_of(target: &tables::Target, connection: &Connection) -> Result<RaftIndex, Error> {
-    connection.index().ok_or_else(|| {
-        Error::new(
-            ErrorKind::List,
-            format!("{} has no X-Nomad-Index", target.name),
         )
     })
 }

@@ -63,7 +63,6 @@ pub(super) struct Driver<A> {
     asked_topics: Arc<[TopicFilter]>,
     /// Why tables could not be read the last time.
     tables_not_read: Option<ErrorKind>,
-    proof_key: ProofKey,
 }
 
 struct Connect {
@@ -97,7 +96,6 @@ impl<A: Agents> Driver<A> {
             proof_key: ProofKey::new(rng.random()),
         };
         Self {
-            proof_key: rules.proof_key,
             asking: Asking::default(),
             asked_topics: settings.topics.clone().into(),
             tables_not_read: None,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use self::doubt::Doubt;
-use self::joining::{Joining, gap};
+use self::joining::Joining;
 use super::mark::Mark;
 use super::namespaces::{self, Covered};
 use super::notice::Gap;
@@ -203,6 +203,11 @@ impl Machine {
         self.fresh = true;
     }
 
+    /// The key under which proofs are taken.
+    pub(crate) fn proof_key(&self) -> ProofKey {
+        self.rules.proof_key
+    }
+
     /// The namespaces that are known to be covered, if that is not what it was the last time.
     pub(crate) fn namespaces_to_save(&mut self) -> Option<KnownNamespaces> {
         self.covered.take_changed()
@@ -234,12 +239,9 @@ impl Machine {
                     // It was discarded or taken before, or is not wanted.
                     self.below(now);
                 } else {
-                    outputs.push(Output::Gap(Gap {
-                        from: index.unwrap_or(self.mark.index()),
-                        to: index,
-                        cause: GapCause::LineDiscarded,
-                        namespace: None,
-                    }));
+                    let from = index.unwrap_or(self.mark.index());
+                    let cause = GapCause::LineDiscarded;
+                    outputs.push(Output::Gap(Gap::of_all(from, index, cause)));
                 }
                 outputs
             }
@@ -365,7 +367,8 @@ impl Machine {
             && self.unknown_lines
         {
             // What came of the index proved nothing, and would pass for a proof the next time.
-            outputs.push(gap(self.mark.index(), None, GapCause::Unproven));
+            let at = self.mark.index();
+            outputs.push(Output::Gap(Gap::of_all(at, None, GapCause::Unproven)));
         }
         self.mark.disconnected(self.rules.proof_key);
         self.note_health(now);

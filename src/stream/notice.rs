@@ -7,7 +7,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use serde::Serialize;
 
-use crate::checkpoint::GapCause;
+use crate::checkpoint::{GapCause, OpenGap};
 use crate::event::{Event, Origin, RaftIndex};
 use crate::payload::time::{EventTime, TimeSource};
 use crate::position::Epoch;
@@ -134,6 +134,29 @@ pub struct Gap {
     pub cause: GapCause,
     /// The namespace that it is confined to; `null` for all.
     pub namespace: Option<String>,
+}
+
+impl Gap {
+    /// One of all namespaces.
+    pub(super) fn of_all(from: RaftIndex, to: Option<RaftIndex>, cause: GapCause) -> Self {
+        Self {
+            from,
+            to,
+            cause,
+            namespace: None,
+        }
+    }
+}
+
+impl From<&OpenGap> for Gap {
+    fn from(kept: &OpenGap) -> Self {
+        Self {
+            from: kept.from,
+            to: kept.to,
+            cause: kept.cause,
+            namespace: kept.namespace.clone(),
+        }
+    }
 }
 
 /// Fields of `IndexReset`.

@@ -111,21 +111,26 @@ impl Outbox {
     /// Waits until `bytes` more fit into `queue_bytes`, or nothing is outstanding: what is larger than the limit is admitted alone.
     /// Says whether it had to wait. Cancel safe.
     pub(super) async fn room(&self, bytes: usize) -> bool {
+        self.until(&self.answered, |state| {
+            let outstanding = state.ledger.outstanding_bytes();
+            outstanding == 0 || outstanding.saturating_add(bytes) <= self.queue_bytes
+        })
+        .await
+    }
+
+    /// Waits until `done`, which is asked again each time that `told` is. Says whether it had to wait. Cancel safe.
+    async fn until(&self, told: &Notify, mut done: impl FnMut(&mut Inner) -> bool) -> bool {
         let mut waited = false;
         loop {
-            let answered = self.answered.notified();
-            tokio::pin!(answered);
-            // Registered before looking, so that an answer in between is not missed.
-            answered.as_mut().enable();
-            {
-                let state = self.lock();
-                let outstanding = state.ledger.outstanding_bytes();
-                if outstanding == 0 || outstanding.saturating_add(bytes) <= self.queue_bytes {
-                    return waited;
-                }
+            let told = told.notified();
+            tokio::pin!(told);
+            // Registered before looking, so that what is told in between is not missed.
+            told.as_mut().enable();
+            if done(&mut self.lock()) {
+                return waited;
             }
             waited = true;
-            answered.await;
+            told.await;
         }
     }
 
@@ -205,7 +210,6 @@ impl Outbox {
         let positions = state.ledger.positions();
         self.telemetry
             .positions(positions, state.ledger.outstanding_bytes());
-        self.telemetry.open_gaps(state.gaps.len());
         if let Err(violated) = state.watch.positions(positions) {
             self.violated(violated);
         }
@@ -252,15 +256,7 @@ impl Outbox {
 
     /// Waits until the driver may stream. Cancel safe.
     pub(super) async fn active(&self) {
-        loop {
-            let activated = self.activated.notified();
-            tokio::pin!(activated);
-            activated.as_mut().enable();
-            if self.lock().active {
-                return;
-            }
-            activated.await;
-        }
+        self.until(&self.activated, |state| state.active).await;
     }
 
     /// The time on the clock of this outbox.
@@ -336,19 +332,11 @@ impl Outbox {
     /// Hands nothing out any more, also nothing again, and waits until the host has answered for everything that it has. Cancel
     /// safe.
     pub(super) async fn drained(&self) {
-        loop {
-            let answered = self.answered.notified();
-            tokio::pin!(answered);
-            answered.as_mut().enable();
-            {
-                let mut state = self.lock();
-                state.ledger.stop();
-                if state.ledger.with_host() == 0 {
-                    return;
-                }
-            }
-            answered.await;
-        }
+        self.until(&self.answered, |state| {
+            state.ledger.stop();
+            state.ledger.with_host() == 0
+        })
+        .await;
     }
 
     /// Takes no answers from now on: what a host says of batches that it gives up is no news of them, they come again after a

@@ -21,7 +21,7 @@ use crate::servers::wire::Reader;
 use crate::servers::{Leftover, Process, folder, scenario, stand_in, wait_for, without_cluster};
 
 /// The topics of the recommended configuration.
-const TOPICS: [&str; 6] = [
+pub(crate) const TOPICS: [&str; 6] = [
     "Job",
     "Allocation",
     "Evaluation",

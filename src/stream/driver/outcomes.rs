@@ -93,19 +93,19 @@ impl<A: Agents> Driver<A> {
         if !self.outbox.open_gap(self.kept(&gap)) {
             return;
         }
+        self.tell_gap(gap);
+    }
+
+    /// One that is news.
+    pub(super) fn tell_gap(&self, gap: Gap) {
         self.outbox.telemetry.gap(&gap);
-        self.notice(gap.to.unwrap_or(gap.from), NoticeKind::Gap(gap));
+        self.announce(gap);
     }
 
     /// What is emitted next may be of another cluster. It is kept as a gap until it is known: a restart would take it for what
     /// it knows.
     pub(super) fn doubt(&mut self, index: RaftIndex) {
-        let gap = Gap {
-            from: index,
-            to: None,
-            cause: GapCause::Unproven,
-            namespace: None,
-        };
+        let gap = Gap::of_all(index, None, GapCause::Unproven);
         self.outbox.suspect(self.kept(&gap));
     }
 
@@ -117,12 +117,7 @@ impl<A: Agents> Driver<A> {
 
     /// Indexes begin anew. What the new ones had forgotten before their first event comes is a gap: it ends there.
     pub(super) fn begin_epoch(&mut self, from: RaftIndex, to: Option<RaftIndex>) {
-        let gap = Gap {
-            from: RaftIndex(0),
-            to: None,
-            cause: GapCause::IndexReset,
-            namespace: None,
-        };
+        let gap = Gap::of_all(RaftIndex(0), None, GapCause::IndexReset);
         let (epoch, gaps_given_up) = self.outbox.begin_epoch(self.kept(&gap));
         let reset = IndexReset {
             epoch,
@@ -130,10 +125,13 @@ impl<A: Agents> Driver<A> {
             to,
             gaps_given_up,
         };
+        self.tell_reset(reset);
+        self.tell_gap(gap);
+    }
+
+    pub(super) fn tell_reset(&self, reset: IndexReset) {
         self.outbox.telemetry.index_reset(&reset);
-        self.notice(from, NoticeKind::IndexReset(reset));
-        self.outbox.telemetry.gap(&gap);
-        self.notice(RaftIndex(0), NoticeKind::Gap(gap));
+        self.notice(reset.from, NoticeKind::IndexReset(reset));
     }
 
     /// What the tables say, or why they say nothing.

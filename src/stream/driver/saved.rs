@@ -40,11 +40,10 @@ impl<A: Agents> Driver<A> {
         };
         self.outbox.activate();
         let subscription = Subscription::of(&self.settings);
-        let Some((owner, saved)) = claimed else {
+        let Some((owner, mut saved)) = claimed else {
             self.started(None, &SubscriptionChange::default());
             return false;
         };
-        let mut saved = saved;
         let left = saved.as_mut().and_then(State::leave_history);
         let change = saved
             .as_ref()
@@ -59,16 +58,15 @@ impl<A: Agents> Driver<A> {
                 to: gap.to,
                 gaps_given_up: 0,
             };
-            self.outbox.telemetry.index_reset(&reset);
-            self.notice(from, NoticeKind::IndexReset(reset));
+            self.tell_reset(reset);
         }
-        let key = saved.as_ref().map_or(self.proof_key, |saved| saved.key);
-        self.outbox.keep_proofs(key);
         let resumes = saved.is_some();
         if let Some(saved) = saved {
             self.outbox.telemetry.resumed(&saved, &change);
             self.resume(saved, &change);
         }
+        let key = self.machine.proof_key();
+        self.outbox.keep_proofs(key);
         self.save(owner, key, subscription);
         resumes
     }
@@ -97,28 +95,17 @@ impl<A: Agents> Driver<A> {
         let at = saved.position.index;
         saved.gaps.end(at);
         for gap in saved.gaps.iter() {
-            self.announce(Gap {
-                from: gap.from,
-                to: gap.to,
-                cause: gap.cause,
-                namespace: gap.namespace.clone(),
-            });
+            self.announce(Gap::from(gap));
         }
         if change.adds() {
             let topics_left = match change.namespace {
                 Some(_) => self.settings.topics.clone(),
                 None => change.topics_added.clone(),
             };
-            let gap = Gap {
-                from: RaftIndex(0),
-                to: Some(at),
-                cause: GapCause::SubscriptionChanged,
-                namespace: None,
-            };
+            let gap = Gap::of_all(RaftIndex(0), Some(at), GapCause::SubscriptionChanged);
             let epoch = saved.position.epoch;
             saved.gaps.add(open(&gap, epoch, topics_left, saved.newest));
-            self.outbox.telemetry.gap(&gap);
-            self.announce(gap);
+            self.tell_gap(gap);
         }
         if change.namespace.is_some() {
             // What was known is of other namespaces.
@@ -152,12 +139,12 @@ impl<A: Agents> Driver<A> {
             // Until it is known to be the same cluster, a restart has to ask again.
             let mut subscription = Subscription::of(&self.settings);
             subscription.region.clone_from(&region.from);
-            self.outbox.note_subscription(Some(subscription));
+            self.outbox.note_subscription(subscription);
         }
         self.outbox.resume(saved);
     }
 
-    fn announce(&self, gap: Gap) {
+    pub(super) fn announce(&self, gap: Gap) {
         self.notice(gap.to.unwrap_or(gap.from), NoticeKind::Gap(gap));
     }
 

@@ -78,7 +78,11 @@ impl Machine {
             }
             (State::Joining(joining), Relation::Above) => {
                 if joining.open && leaves_out {
-                    outputs.push(gap(asked, Some(index), GapCause::Evicted));
+                    outputs.push(Output::Gap(Gap::of_all(
+                        asked,
+                        Some(index),
+                        GapCause::Evicted,
+                    )));
                 }
                 self.state = State::Following {
                     since: joining.since,
@@ -203,7 +207,7 @@ impl Machine {
         let asks_on = verdict == Verdict::Undecided && joining.older.is_some();
         joining.prove_by = asks_on.then_some(now + PROOF_TIMEOUT);
         if std::mem::take(&mut joining.open) || verdict == Verdict::Undecided {
-            outputs.push(gap(at, None, cause));
+            outputs.push(Output::Gap(Gap::of_all(at, None, cause)));
         }
     }
 
@@ -223,13 +227,4 @@ impl Machine {
         outputs.push(Output::Reset { from, to });
         outputs.push(self.connect(Duration::ZERO));
     }
-}
-
-pub(super) fn gap(from: RaftIndex, to: Option<RaftIndex>, cause: GapCause) -> Output {
-    Output::Gap(Gap {
-        from,
-        to,
-        cause,
-        namespace: None,
-    })
 }

@@ -42,6 +42,7 @@ impl Outbox {
         state.gaps = saved.gaps;
         state.namespaces = saved.namespaces;
         self.gauge(&mut state);
+        self.telemetry.open_gaps(state.gaps.len());
         self.telemetry.saved(saved.position);
     }
 
@@ -74,7 +75,7 @@ impl Outbox {
         state.namespaces = KnownNamespaces::Unknown;
         state.subscription = None;
         self.gauge(&mut state);
-        state.changed();
+        self.gaps_changed(&state);
         (epoch, given_up)
     }
 
@@ -86,8 +87,7 @@ impl Outbox {
         let news = suspected.is_some() || !state.gaps.cover(&gap);
         if news {
             state.gaps.add(gap);
-            self.gauge(&mut state);
-            state.changed();
+            self.gaps_changed(&state);
         }
         news
     }
@@ -98,8 +98,7 @@ impl Outbox {
         if !state.gaps.cover(&gap) {
             state.suspected = Some(gap.from);
             state.gaps.add(gap);
-            self.gauge(&mut state);
-            state.changed();
+            self.gaps_changed(&state);
         }
     }
 
@@ -114,7 +113,11 @@ impl Outbox {
                 gap.from != from || gap.cause != GapCause::Unproven || gap.namespace.is_some()
             });
         }
-        self.gauge(&mut state);
+        self.gaps_changed(&state);
+    }
+
+    fn gaps_changed(&self, state: &Inner) {
+        self.telemetry.open_gaps(state.gaps.len());
         state.changed();
     }
 
@@ -125,13 +128,9 @@ impl Outbox {
         state.changed();
     }
 
-    /// Saves another subscription than the one there is, until it is known to be of the same cluster; `None`: that is known.
-    pub(in crate::stream) fn note_subscription(&self, subscription: Option<Subscription>) {
-        let mut state = self.lock();
-        if state.subscription != subscription {
-            state.subscription = subscription;
-            state.changed();
-        }
+    /// Saves another subscription than the one there is, until it is known to be of the same cluster.
+    pub(in crate::stream) fn note_subscription(&self, subscription: Subscription) {
+        self.lock().subscription = Some(subscription);
     }
 
     /// Saves these topics for as long as the position is this one: what was taken there may be of one that is not subscribed to any

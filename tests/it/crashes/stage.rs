@@ -14,21 +14,13 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::load::{Load, SECOND_NAMESPACE};
+use crate::real::TOPICS;
 use crate::servers::expect::{Expected, expected};
 use crate::servers::http;
 use crate::servers::wire::Reader;
 
 /// How long anything may take before a test gives up.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
-/// The topics of the recommended configuration.
-const TOPICS: [&str; 6] = [
-    "Job",
-    "Allocation",
-    "Evaluation",
-    "Deployment",
-    "Node",
-    "Service",
-];
 /// How many lines the server keeps. It forgets a lot in a long run, and nothing that is still needed: see [`MOST_BEHIND`].
 pub(super) const BUFFER: usize = 3_000;
 /// The server waits with more while so many lines are not saved as done.

@@ -202,12 +202,7 @@ impl World {
                 }
                 Output::StartMark(index) => self.first_line(index),
                 Output::Doubt(from) => {
-                    let gap = Gap {
-                        from,
-                        to: None,
-                        cause: GapCause::Unproven,
-                        namespace: None,
-                    };
+                    let gap = Gap::of_all(from, None, GapCause::Unproven);
                     if !self.machine.lacks(Rule::DoubtIsKept) {
                         self.outbox.suspect(self.kept(&gap));
                     }
@@ -251,12 +246,7 @@ impl World {
     }
 
     fn reset(&mut self, from: RaftIndex, to: Option<RaftIndex>) {
-        let gap = Gap {
-            from: RaftIndex(0),
-            to: None,
-            cause: GapCause::IndexReset,
-            namespace: None,
-        };
+        let gap = Gap::of_all(RaftIndex(0), None, GapCause::IndexReset);
         let (epoch, gaps_given_up) = self.outbox.begin_epoch(self.kept(&gap));
         self.runs.reset = Some(Range {
             from: gap.from,

@@ -283,11 +283,8 @@ async fn a_table_that_may_not_be_read_hides_no_answer_that_another_gives() {
     assert!(run.first("Gap") < Duration::from_secs(30));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_table_that_may_not_be_read_leaves_it_unproven_after_five_minutes() {
-    let site = forgotten().await;
-    site.server().deny("/v1/nodes");
-    let mut run = site.start("{}");
+/// Nothing can be decided for five minutes.
+async fn until_unproven(run: &mut Run) {
     run.until_notice("Gap").await;
     assert_eq!(run.gaps(), [(7, None, "unproven")]);
     let minutes = Duration::from_secs(300)..Duration::from_secs(360);
@@ -296,6 +293,14 @@ async fn a_table_that_may_not_be_read_leaves_it_unproven_after_five_minutes() {
         "{:?}",
         run.first("Gap")
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_may_not_be_read_leaves_it_unproven_after_five_minutes() {
+    let site = forgotten().await;
+    site.server().deny("/v1/nodes");
+    let mut run = site.start("{}");
+    until_unproven(&mut run).await;
     assert!(run.notices("IndexReset").is_empty());
     site.server().append_batch(&job(9, "c")).unwrap();
     run.until_event("9:c").await;
@@ -327,14 +332,7 @@ async fn what_never_answers_leaves_it_unproven_after_five_minutes() {
         disturb(site.server());
         let before = probes(site.server()).len();
         let mut run = site.start("{}");
-        run.until_notice("Gap").await;
-        assert_eq!(run.gaps(), [(7, None, "unproven")]);
-        let minutes = Duration::from_secs(300)..Duration::from_secs(360);
-        assert!(
-            minutes.contains(&run.first("Gap")),
-            "{:?}",
-            run.first("Gap")
-        );
+        until_unproven(&mut run).await;
         let asked = probes(site.server()).len() - before;
         // With pauses up to 30 s, several lists each time.
         assert!((5..200).contains(&asked), "{asked}");

@@ -203,21 +203,11 @@ impl World {
             saved.gaps.len()
         };
         for gap in saved.gaps.iter().take(told) {
-            self.tell_gap(Gap {
-                from: gap.from,
-                to: gap.to,
-                cause: gap.cause,
-                namespace: gap.namespace.clone(),
-            });
+            self.tell_gap(Gap::from(gap));
         }
         let change = saved.subscription.change_to(&self.runs.subscription());
         if change.adds() && !self.machine.lacks(Rule::AddedIsGap) {
-            let gap = Gap {
-                from: RaftIndex(0),
-                to: Some(index),
-                cause: GapCause::SubscriptionChanged,
-                namespace: None,
-            };
+            let gap = Gap::of_all(RaftIndex(0), Some(index), GapCause::SubscriptionChanged);
             saved.gaps.add(OpenGap {
                 epoch: saved.position.epoch,
                 topics_left: change.topics_added,

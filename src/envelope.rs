@@ -67,6 +67,7 @@ impl RawEvent {
             payload: self.payload,
             time,
             origin: Origin::Stream,
+            changes: None,
         }
     }
 }

@@ -4,11 +4,13 @@
 //! everything this module does, so that is left to whoever needs the tree.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 
+use crate::changes::Changes;
 use crate::payload::time::EventTime;
 use crate::position::{Epoch, Position};
 
@@ -112,6 +114,9 @@ pub struct Event {
     pub time: EventTime,
     /// How it came to us.
     pub origin: Origin,
+    /// What the version of a job has changed, on the first event that shows it, if [`job_changes`](crate::Options::job_changes) is
+    /// set.
+    pub changes: Option<Arc<Changes>>,
 }
 
 impl Event {

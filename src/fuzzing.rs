@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use crate::changes::{self, MAX_FIELDS, MAX_TEXT_BYTES};
 use crate::checkpoint::format;
 use crate::envelope::{self, Line};
 use crate::frame::{EDGE_BYTES, Frame, MAX_ERROR_TEXT_BYTES, Remainder, Splitter};
@@ -32,6 +33,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("histories", self::history),
     ("options", options),
     ("position", position),
+    ("versions", versions),
     #[cfg(feature = "value")]
     ("events", events),
     #[cfg(feature = "host")]
@@ -94,6 +96,29 @@ pub(crate) fn split(text: &[u8], limit: usize, size: usize) -> (Vec<Frame>, Rema
     }
     let rest = splitter.finish();
     (frames, rest)
+}
+
+/// The versions of a job: whatever is read of an answer is bounded, and shows no value that is no image.
+///
+/// # Panics
+///
+/// When it is not, or does.
+pub fn versions(data: &[u8]) {
+    const HIDDEN: [&str; 2] = ["", "[REDACTED]"];
+    for version in changes::read(data).unwrap_or_default() {
+        let Some(changes) = version.changes else {
+            continue;
+        };
+        assert!(changes.fields.len() <= MAX_FIELDS);
+        assert!(changes.fields_left_out == 0 || changes.fields.len() == MAX_FIELDS);
+        for field in changes.fields {
+            let names = [&field.task_group, &field.task].into_iter().flatten();
+            let texts = names.chain([&field.name, &field.old, &field.new]);
+            assert!(texts.map(String::len).max() <= Some(MAX_TEXT_BYTES));
+            let values = [field.old.as_str(), field.new.as_str()];
+            assert!(field.is_image() || values.iter().all(|value| HIDDEN.contains(value)));
+        }
+    }
 }
 
 /// A line's envelope: read as a reading of the whole line reads it.

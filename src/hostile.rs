@@ -71,6 +71,7 @@ fn event(raw: RawEvent, index: RaftIndex, time: EventTime) -> Event {
         payload: raw.payload,
         time,
         origin: Origin::Stream,
+        changes: None,
     }
 }
 

@@ -18,6 +18,7 @@
 //! - [`position`] knows how far reading, handing out and acknowledgement have come, and what proves that a stream goes on where
 //!   it stopped. Pure.
 //! - [`checkpoint`] keeps the acknowledged position across restarts: what is saved, the file, the lock of its owner.
+//! - [`changes`] is what a new version of a job has changed, where the source is told to ask.
 //! - [`payload`] dates events, and makes of an event what users see: a tree without secrets, with an id (feature `value`).
 //! - [`options`] is what a user may write. [`Settings`] is what the engine needs, checked.
 //! - [`invariants`] are the promises as predicates: looked at in production, in property tests, and in the README.
@@ -63,6 +64,7 @@
 
 mod backoff;
 mod bounded_file;
+pub mod changes;
 pub mod checkpoint;
 #[cfg(all(feature = "host", feature = "testing"))]
 pub mod cli;
@@ -93,6 +95,7 @@ pub mod telemetry;
 pub mod testing;
 pub mod tls;
 
+pub use changes::{Changes, JobChanges};
 pub use event::{Batch, BatchId, Event, Origin, RaftIndex};
 pub use options::{OptionError, Options, Settings, StartAt};
 pub use position::{Delivery, Positions};

@@ -88,6 +88,9 @@ pub struct Options {
     /// Replace secrets in payloads by `[REDACTED]` (default true).
     #[serde(default)]
     pub redact: Option<bool>,
+    /// Ask Nomad what each new version of a job has changed, and add it to the first event that shows it (default false).
+    #[serde(default)]
+    pub job_changes: bool,
     /// One named output per subscribed topic, `notices`, and `_unmatched`, instead of a single output (default false).
     #[serde(default)]
     pub multiple_outputs: bool,
@@ -144,6 +147,7 @@ pub struct Settings {
     /// Where the position is saved; nowhere, unless the host says so.
     pub(crate) folder: Option<Folder>,
     pub(crate) redact: bool,
+    pub(crate) job_changes: bool,
     pub(crate) multiple_outputs: bool,
     pub(crate) max_line_bytes: usize,
     pub(crate) queue_bytes: usize,
@@ -226,6 +230,7 @@ impl Options {
             data_dir: self.resolve_data_dir()?,
             folder: None,
             redact: self.redact.unwrap_or(true),
+            job_changes: self.resolve_job_changes()?,
             multiple_outputs: self.multiple_outputs,
             max_line_bytes: self.resolve_max_line_bytes()?,
             queue_bytes: self
@@ -333,6 +338,19 @@ impl Options {
         }
     }
 
+    fn resolve_job_changes(&self) -> Result<bool, OptionError> {
+        let has_jobs = |topics: &[String]| {
+            (topics.iter()).any(|topic| topic == "*" || topic.split(':').next() == Some("Job"))
+        };
+        match &self.topics {
+            Some(topics) if self.job_changes && !has_jobs(topics) => Err(OptionError::new(
+                "job_changes",
+                "it needs the topic Job, which `topics` has not; add it there, or leave this option out",
+            )),
+            _ => Ok(self.job_changes),
+        }
+    }
+
     fn resolve_namespace(&self) -> Result<String, OptionError> {
         match self.namespace.as_deref() {
             None => Ok("*".to_owned()),
@@ -431,6 +449,12 @@ impl Settings {
         self.region.as_deref()
     }
 
+    /// Whether Nomad is asked what new versions of jobs have changed.
+    #[must_use]
+    pub fn job_changes(&self) -> bool {
+        self.job_changes
+    }
+
     /// Whether each topic has an output of its own.
     #[must_use]
     pub fn multiple_outputs(&self) -> bool {
@@ -517,6 +541,7 @@ impl fmt::Debug for Options {
             start_at,
             data_dir,
             redact,
+            job_changes,
             multiple_outputs,
             max_line_bytes,
             queue_bytes,
@@ -538,6 +563,7 @@ impl fmt::Debug for Options {
             .field("start_at", start_at)
             .field("data_dir", data_dir)
             .field("redact", redact)
+            .field("job_changes", job_changes)
             .field("multiple_outputs", multiple_outputs)
             .field("max_line_bytes", max_line_bytes)
             .field("queue_bytes", queue_bytes)
@@ -571,7 +597,7 @@ impl fmt::Display for Settings {
         };
         write!(
             f,
-            "endpoints {}; topics {}; namespace {}; region {}; token {token}; tls {tls}; start_at {}; position {position}; redact {}; multiple_outputs {}; \
+            "endpoints {}; topics {}; namespace {}; region {}; token {token}; tls {tls}; start_at {}; position {position}; redact {}; job_changes {}; multiple_outputs {}; \
              max_line_bytes {}; queue_bytes {}; connect_timeout {:?}; idle_timeout {:?}; backoff_max {:?}; \
              namespace_refresh {:?}; status_interval {:?}; stop_timeout {:?}",
             self.endpoint_names().join(", "),
@@ -580,6 +606,7 @@ impl fmt::Display for Settings {
             self.region.as_deref().unwrap_or("the agent's"),
             self.start_at,
             self.redact,
+            self.job_changes,
             self.multiple_outputs,
             self.max_line_bytes,
             self.queue_bytes,

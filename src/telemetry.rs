@@ -16,6 +16,7 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Label, Unit};
 use tracing::{debug, error, info, warn};
 
+use crate::changes::Changes;
 use crate::checkpoint::{Folder, GapCause, State, SubscriptionChange, WriteError};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Batch, RaftIndex};
@@ -26,8 +27,8 @@ use crate::stream::notice::{Gap, IndexReset};
 pub use table::{COMPONENT_ERRORS, COMPONENT_RECEIVED_BYTES, METRICS};
 use table::{
     CONNECTED, CONNECTIONS, DISCARDED_LINES, DISCONNECTS, DUPLICATES, EPOCH, EVENTS, GAPS, INDEX,
-    INVARIANT_VIOLATIONS, OPEN_GAPS, QUEUE_LIMIT_BYTES, QUEUED_BYTES, REDELIVERED_EVENTS,
-    REJECTED_EVENTS, SAVE_FAILURES, SAVES, SECONDS_SINCE_LAST_LINE, STANDBY,
+    INVARIANT_VIOLATIONS, JOB_CHANGES, OPEN_GAPS, QUEUE_LIMIT_BYTES, QUEUED_BYTES,
+    REDELIVERED_EVENTS, REJECTED_EVENTS, SAVE_FAILURES, SAVES, SECONDS_SINCE_LAST_LINE, STANDBY,
 };
 
 /// Whether a metric only rises, or goes up and down.
@@ -149,6 +150,10 @@ impl Discarded {
 /// The `error_code` of a folder that cannot be used at start.
 const DATA_DIR: &str = "data_dir";
 
+/// The values of the label `result` of [`JOB_CHANGES`].
+const KNOWN: &str = "known";
+const UNKNOWN: &str = "unknown";
+
 /// One counter for each word of a closed set.
 struct Words(Vec<(&'static str, Counter)>);
 
@@ -197,6 +202,7 @@ pub(crate) struct Telemetry {
     save_failures: Words,
     standby: Gauge,
     rejected: Counter,
+    job_changes: Words,
     queued_bytes: Gauge,
     queue_limit_bytes: Gauge,
     violations: Words,
@@ -257,6 +263,7 @@ impl Telemetry {
             save_failures: Words::register(&SAVE_FAILURES, "cause", WriteError::CAUSES),
             standby: STANDBY.gauge(&[]),
             rejected: REJECTED_EVENTS.counter(&[]),
+            job_changes: Words::register(&JOB_CHANGES, "result", [KNOWN, UNKNOWN]),
             queued_bytes: QUEUED_BYTES.gauge(&[]),
             queue_limit_bytes: QUEUE_LIMIT_BYTES.gauge(&[]),
             violations: Words::register(
@@ -518,6 +525,23 @@ impl Telemetry {
             to = reset.to.map(|to| to.0),
             epoch = reset.epoch.0,
             "the cluster's indexes began anew: it is another or a rebuilt one, reading it from the earliest on"
+        );
+    }
+
+    /// A new version goes on, with what it has changed or without.
+    pub(crate) fn job_changes(&self, changes: &Changes) {
+        self.job_changes.increment(match changes {
+            Changes::Known(_) => KNOWN,
+            Changes::Unknown(_) => UNKNOWN,
+        });
+    }
+
+    /// Said once per cause: the events go on without.
+    pub(crate) fn versions_not_read(&self, failure: &Error) {
+        warn!(
+            cause = failure.kind().as_str(),
+            error = %failure,
+            "what the new version of a job has changed cannot be read"
         );
     }
 

@@ -16,6 +16,7 @@ mod request;
 mod rights;
 pub(crate) mod said;
 mod tables;
+mod versions;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

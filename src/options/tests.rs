@@ -17,6 +17,7 @@ fn defaults_are_those_of_the_table() {
     assert_eq!(settings.region, None);
     assert_eq!(settings.start_at, StartAt::Earliest);
     assert!(settings.redact);
+    assert!(!settings.job_changes);
     assert!(!settings.multiple_outputs);
     assert_eq!(settings.max_line_bytes, 16 << 20);
     assert_eq!(settings.queue_bytes, 32 << 20);
@@ -86,6 +87,10 @@ fn what_cannot_work_is_refused_with_the_reason() {
         (r#"{"topics": ["Job:"]}"#, "empty key"),
         (r#"{"topics": ["*", "Job"]}"#, "beside other topics"),
         (r#"{"topics": [""]}"#, "names no topic"),
+        (
+            r#"{"job_changes": true, "topics": ["Node", "Service"]}"#,
+            "it needs the topic Job",
+        ),
         (r#"{"namespace": ""}"#, "it is empty"),
         (r#"{"namespace": "team-*"}"#, "no patterns"),
         (r#"{"region": ""}"#, "it is empty"),

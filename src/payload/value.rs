@@ -9,7 +9,8 @@ use vrl::value::{KeyString, Value};
 use super::redact::{Place, may_need_redaction};
 use super::tree::{self, Treatment};
 use super::wanted::Wanted;
-use crate::event::{Event, RaftIndex};
+use crate::changes::{Changes, JobChanges};
+use crate::event::Event;
 
 /// Vector's field for the kind of source, and ours in it.
 pub const SOURCE_TYPE: &str = "nomad_events";
@@ -21,8 +22,8 @@ pub struct Parts {
     pub fields: ObjectMap,
     /// When it happened.
     pub timestamp: DateTime<Utc>,
-    /// What stands under `nomad`: `event_id`, `origin`, `timestamp_source`, and `region` and `payload_error` where there is
-    /// one.
+    /// What stands under `nomad`: `event_id`, `origin`, `timestamp_source`, and `region`, `payload_error`, `changes` and
+    /// `changes_error` where there is one.
     pub nomad: ObjectMap,
 }
 
@@ -97,6 +98,11 @@ impl Shaper {
             (key("event_id"), text(&event_id(event, payload_hash))),
             (key("origin"), constant(event.origin.as_str())),
         ];
+        match event.changes.as_deref() {
+            Some(Changes::Known(changes)) => nomad.push((key("changes"), changed(changes))),
+            Some(Changes::Unknown(why)) => nomad.push((key("changes_error"), text(why))),
+            None => {}
+        }
         if let Some(problem) = payload_error {
             nomad.push((key("payload_error"), text(&problem)));
         }
@@ -118,7 +124,7 @@ impl Shaper {
         Parts {
             fields: ObjectMap::from_iter([
                 (key("FilterKeys"), filter_keys),
-                (key("Index"), index(event.index)),
+                (key("Index"), integer(event.index.0)),
                 (key("Key"), Value::Bytes(event.key.as_bytes().clone())),
                 (
                     key("Namespace"),
@@ -137,13 +143,41 @@ impl Shaper {
     }
 }
 
+/// What stands under `nomad.changes`.
+fn changed(changes: &JobChanges) -> Value {
+    let fields = changes.fields.iter().map(|field| {
+        let mut object = ObjectMap::from_iter([
+            (key("name"), text(&field.name)),
+            (key("new"), text(&field.new)),
+            (key("old"), text(&field.old)),
+            (key("type"), constant(field.kind.as_str())),
+        ]);
+        for (name, value) in [("task_group", &field.task_group), ("task", &field.task)] {
+            if let Some(value) = value {
+                object.insert(key(name), text(value));
+            }
+        }
+        Value::Object(object)
+    });
+    let mut object = ObjectMap::from_iter([
+        (key("fields"), Value::Array(fields.collect())),
+        (key("previous_version"), integer(changes.previous_version)),
+        (key("version"), integer(changes.version)),
+    ]);
+    if changes.fields_left_out > 0 {
+        let left_out = u64::try_from(changes.fields_left_out).unwrap_or(u64::MAX);
+        object.insert(key("fields_left_out"), integer(left_out));
+    }
+    Value::Object(object)
+}
+
 fn key(name: &str) -> KeyString {
     KeyString::from(name)
 }
 
-/// The index as an integer, or as its digits where it does not fit one, which Nomad's never do.
-fn index(index: RaftIndex) -> Value {
-    i64::try_from(index.0).map_or_else(|_| text(&index.to_string()), Value::Integer)
+/// The number as an integer, or as its digits where it does not fit one, which Nomad's never do.
+fn integer(number: u64) -> Value {
+    i64::try_from(number).map_or_else(|_| text(&number.to_string()), Value::Integer)
 }
 
 fn constant(text: &'static str) -> Value {

@@ -27,6 +27,7 @@ fn events(index: u64, names: &[&'static str]) -> Vec<Event> {
             source: TimeSource::Receipt,
         },
         origin: Origin::Stream,
+        changes: None,
     };
     names.iter().map(event).collect()
 }

@@ -5,6 +5,7 @@ use std::future::Future;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 
+use crate::changes::JobVersion;
 use crate::error::{Error, ErrorKind, with_sources};
 use crate::event::RaftIndex;
 use crate::nomad::{self, Client, NamespaceList, Purpose, Subscription, Tables};
@@ -43,6 +44,14 @@ pub(super) trait Agents: Send + Sync + 'static {
         endpoint: usize,
     ) -> impl Future<Output = Result<NamespaceList, Error>> + Send;
 
+    /// The versions of a job that Nomad still has, newest first.
+    fn job_versions(
+        &self,
+        endpoint: usize,
+        namespace: &str,
+        job_id: &str,
+    ) -> impl Future<Output = Result<Vec<JobVersion>, Error>> + Send;
+
     /// The same refusal, with its reason as far as that can be found out. Bounded in time.
     fn explain(
         &self,
@@ -79,6 +88,15 @@ impl Agents for Client {
 
     async fn namespaces(&self, endpoint: usize) -> Result<NamespaceList, Error> {
         self.namespaces(endpoint).await
+    }
+
+    async fn job_versions(
+        &self,
+        endpoint: usize,
+        namespace: &str,
+        job_id: &str,
+    ) -> Result<Vec<JobVersion>, Error> {
+        self.job_versions(endpoint, namespace, job_id).await
     }
 
     async fn explain(&self, endpoint: usize, purpose: Purpose, refused: Error) -> Error {

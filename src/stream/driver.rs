@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -11,6 +10,7 @@ use tokio::time::Instant;
 
 use super::agents::{Agents, Body};
 use super::asking::Asking;
+use super::changes::JobVersions;
 use super::inquiry::Inquiry;
 use super::liveness::Liveness;
 use super::machine::{Input, Machine, Output, Rules, backoff};
@@ -18,9 +18,9 @@ use super::mark::Mark;
 use super::notice::{Connected, LineDiscarded, Notice, NoticeKind};
 use super::outbox::{Outbox, kept_bytes};
 use super::watch::NamespaceWatch;
-use crate::envelope::{self, Envelope, EnvelopeError, Line};
+use crate::envelope::{self, Envelope, EnvelopeError, Line, RawEvent};
 use crate::error::{Error, ErrorKind};
-use crate::event::RaftIndex;
+use crate::event::{Event, RaftIndex};
 use crate::frame::{Frame, Remainder, Splitter};
 use crate::nomad::{Purpose, concerns_namespaces, said};
 use crate::options::{Settings, StartAt, TopicFilter};
@@ -63,6 +63,10 @@ pub(super) struct Driver<A> {
     asked_topics: Arc<[TopicFilter]>,
     /// Why tables could not be read the last time.
     tables_not_read: Option<ErrorKind>,
+    /// Unless nobody wants to know.
+    job_versions: Option<JobVersions>,
+    /// Why the versions of a job could not be read the last time.
+    versions_not_read: Option<ErrorKind>,
 }
 
 struct Connect {
@@ -99,6 +103,8 @@ impl<A: Agents> Driver<A> {
             asking: Asking::default(),
             asked_topics: settings.topics.clone().into(),
             tables_not_read: None,
+            job_versions: settings.job_changes.then(JobVersions::default),
+            versions_not_read: None,
             agents: Arc::new(agents),
             machine: Machine::new(rules, Mark::Nothing),
             dating: Dating::default(),
@@ -258,7 +264,7 @@ impl<A: Agents> Driver<A> {
                     };
                     splitter.push(data);
                     while let Some(frame) = splitter.next_frame() {
-                        self.frame(frame, received).await;
+                        self.frame(endpoint, frame, received).await;
                         if self.next.is_some() {
                             return;
                         }
@@ -287,7 +293,7 @@ impl<A: Agents> Driver<A> {
         }
     }
 
-    async fn frame(&mut self, frame: Frame, received: Received) {
+    async fn frame(&mut self, endpoint: usize, frame: Frame, received: Received) {
         self.outbox.note_line(Instant::now());
         let text = match frame {
             Frame::Line(text) => text,
@@ -299,11 +305,12 @@ impl<A: Agents> Driver<A> {
         };
         match envelope::parse(&text) {
             Ok(line) => {
+                let mut bytes = text.len();
                 if let Line::Batch(batch) = &line {
-                    self.wait_for_room(&text, batch).await;
+                    bytes += self.look_up_changes(endpoint, batch).await;
+                    self.wait_for_room(bytes, batch).await;
                     self.outbox.note_read(batch.index);
                 }
-                let bytes = text.len();
                 let outputs = self.machine.step(self.clock.now(), Input::Line(line, text));
                 self.perform(outputs, bytes, received);
             }
@@ -317,14 +324,37 @@ impl<A: Agents> Driver<A> {
     }
 
     /// A full queue stops the reading: the server cuts us off in the end, and we resume when there is room.
-    async fn wait_for_room(&mut self, text: &Bytes, batch: &Envelope) {
+    async fn wait_for_room(&mut self, line_bytes: usize, batch: &Envelope) {
         let filter_keys = batch.events.iter().map(|event| &event.filter_keys);
-        let bytes = kept_bytes(text.len(), filter_keys);
+        let bytes = kept_bytes(line_bytes, filter_keys);
         let from = Instant::now();
         if self.outbox.room(bytes).await {
-            self.clock.stood_still += from.elapsed();
-            self.liveness.not_reading();
+            self.not_read_since(from);
         }
+    }
+
+    /// Asks what the new versions of jobs in a line have changed, if somebody wants to know. Gives the most that the answers keep
+    /// in memory.
+    async fn look_up_changes(&mut self, endpoint: usize, batch: &Envelope) -> usize {
+        let Some(mut versions) = self.job_versions.take() else {
+            return 0;
+        };
+        let from = Instant::now();
+        let agents = Arc::clone(&self.agents);
+        let found = self
+            .meanwhile(versions.look_up(&*agents, endpoint, batch))
+            .await;
+        self.job_versions = Some(versions);
+        if let Some(asked) = found.asked {
+            self.not_read_since(from);
+            self.versions_read(asked);
+        }
+        found.bytes
+    }
+
+    fn not_read_since(&mut self, from: Instant) {
+        self.clock.stood_still += from.elapsed();
+        self.liveness.not_reading();
     }
 
     fn discarded(&mut self, reason: Discarded, bytes: u64, index: Option<RaftIndex>) {
@@ -411,11 +441,20 @@ impl<A: Agents> Driver<A> {
 
     fn emit(&mut self, batch: Envelope, line_bytes: usize, received: Received) {
         let times = self.dating.date(&batch.events, received);
+        let mut changes = |event: &RawEvent| {
+            let changes = self.job_versions.as_mut()?.tell(event, batch.index)?;
+            self.outbox.telemetry.job_changes(&changes);
+            Some(changes)
+        };
         let events = batch
             .events
             .into_iter()
             .zip(times)
-            .map(|(raw, time)| raw.dated(batch.index, time))
+            .map(|(raw, time)| {
+                let changes = changes(&raw);
+                let event = raw.dated(batch.index, time);
+                Event { changes, ..event }
+            })
             .collect();
         self.outbox
             .push_batch(batch.index, events, line_bytes, self.dating.newest());

@@ -6,6 +6,7 @@
 
 mod agents;
 mod asking;
+mod changes;
 mod driver;
 mod inquiry;
 mod liveness;

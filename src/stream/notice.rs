@@ -251,6 +251,7 @@ impl Notice {
                 source: TimeSource::Receipt,
             },
             origin: Origin::Stream,
+            changes: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The whole engine over connections in memory, with a paused clock: every end, and every kind of answer.
 
 mod answers;
+mod changes;
 mod ends;
 mod quotes;
 mod redelivery;

@@ -98,6 +98,12 @@ pub(super) const REJECTED_EVENTS: Metric = counter(
     &[],
     "Events that a sink gave up for good, or failed with each time, which are lost",
 );
+pub(super) const JOB_CHANGES: Metric = counter(
+    "nomad_events_job_changes_total",
+    "versions",
+    &["result"],
+    "New versions of jobs whose changes were asked for (option `job_changes`)",
+);
 pub(super) const QUEUED_BYTES: Metric = gauge(
     "nomad_events_queued_bytes",
     "bytes",
@@ -118,7 +124,7 @@ pub(super) const INVARIANT_VIOLATIONS: Metric = counter(
 );
 
 /// The metrics of a source, in the order in which the documentation has them.
-pub const METRICS: [Metric; 19] = [
+pub const METRICS: [Metric; 20] = [
     CONNECTED,
     INDEX,
     SECONDS_SINCE_LAST_LINE,
@@ -135,6 +141,7 @@ pub const METRICS: [Metric; 19] = [
     SAVE_FAILURES,
     STANDBY,
     REJECTED_EVENTS,
+    JOB_CHANGES,
     QUEUED_BYTES,
     QUEUE_LIMIT_BYTES,
     INVARIANT_VIOLATIONS,

@@ -155,6 +155,7 @@ fn default_of(option: &str) -> Option<String> {
         }
         "start_at" => format!("{:?}", Options::default().start_at.to_string()),
         "redact" => settings.redact().to_string(),
+        "job_changes" => settings.job_changes().to_string(),
         "multiple_outputs" => settings.multiple_outputs().to_string(),
         "max_line_bytes" => DEFAULT_MAX_LINE_BYTES.to_string(),
         "queue_bytes" => DEFAULT_QUEUE_BYTES.to_string(),

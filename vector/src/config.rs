@@ -104,6 +104,13 @@ pub struct NomadEventsConfig {
     #[serde(default = "default_redact")]
     pub redact: bool,
 
+    /// Whether Nomad is asked what each new version of a job has changed.
+    ///
+    /// The first event that shows the version has the changes then, or says why they are not known. Reading waits for the
+    /// answer, 3 seconds at most. Of values only those of container images are shown.
+    #[serde(default)]
+    pub job_changes: bool,
+
     /// Whether each topic has an output of its own.
     ///
     /// The outputs are named after the topics, such as `<component>.job` or `<component>.acl_token`. Notices about the stream
@@ -270,6 +277,7 @@ impl Default for NomadEventsConfig {
             start_at: StartAt::default(),
             data_dir: None,
             redact: default_redact(),
+            job_changes: false,
             multiple_outputs: false,
             max_line_bytes: default_max_line_bytes(),
             queue_bytes: default_queue_bytes(),
@@ -312,6 +320,7 @@ impl NomadEventsConfig {
         options.start_at = self.start_at.into();
         options.data_dir.clone_from(&self.data_dir);
         options.redact = Some(self.redact);
+        options.job_changes = self.job_changes;
         options.multiple_outputs = self.multiple_outputs;
         options.max_line_bytes = Some(self.max_line_bytes);
         options.queue_bytes = Some(self.queue_bytes);
@@ -429,6 +438,8 @@ fn schema_definition(log_namespace: LogNamespace) -> Definition {
                 Some(meaning::TIMESTAMP),
             );
     for (field, kind) in [
+        ("changes", Kind::object(Collection::any()).or_undefined()),
+        ("changes_error", text().or_undefined()),
         ("event_id", text()),
         ("origin", text()),
         ("payload_error", text().or_undefined()),

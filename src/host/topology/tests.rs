@@ -240,6 +240,7 @@ impl Bench {
                     source: TimeSource::Receipt,
                 },
                 origin: Origin::Stream,
+                changes: None,
             })
             .collect();
         self.send(Item::Batch(Batch {

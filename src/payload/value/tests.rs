@@ -21,6 +21,7 @@ fn event(payload: &str) -> Event {
             source: TimeSource::Payload,
         },
         origin: Origin::Stream,
+        changes: None,
     }
 }
 

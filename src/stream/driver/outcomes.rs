@@ -119,6 +119,9 @@ impl<A: Agents> Driver<A> {
     pub(super) fn begin_epoch(&mut self, from: RaftIndex, to: Option<RaftIndex>) {
         let gap = Gap::of_all(RaftIndex(0), None, GapCause::IndexReset);
         let (epoch, gaps_given_up) = self.outbox.begin_epoch(self.kept(&gap));
+        if let Some(versions) = &mut self.job_versions {
+            versions.forget();
+        }
         let reset = IndexReset {
             epoch,
             from,
@@ -149,6 +152,18 @@ impl<A: Agents> Driver<A> {
             }
         };
         self.step(Input::Tables(tables), 0);
+    }
+
+    /// What a question about the versions of a job came to.
+    pub(super) fn versions_read(&mut self, asked: Result<(), Error>) {
+        match asked {
+            Ok(()) => self.versions_not_read = None,
+            Err(error) => {
+                if self.versions_not_read.replace(error.kind()) != Some(error.kind()) {
+                    self.outbox.telemetry.versions_not_read(&error);
+                }
+            }
+        }
     }
 
     /// The list cannot be read, and a stream is open. A subscription to one namespace needs no list.

@@ -4,7 +4,10 @@ use std::collections::VecDeque;
 use std::future::{pending, poll_fn};
 use std::sync::{Mutex, PoisonError};
 
+use bytes::Bytes;
+
 use super::*;
+use crate::changes::JobVersion;
 use crate::nomad::{Namespace, NamespaceList, Tables};
 use crate::options::Options;
 use crate::position::Delivery;
@@ -96,6 +99,10 @@ impl Agents for Arc<Region> {
                 .collect(),
             leader: Some(true),
         })
+    }
+
+    async fn job_versions(&self, _: usize, _: &str, _: &str) -> Result<Vec<JobVersion>, Error> {
+        Ok(Vec::new())
     }
 
     async fn explain(&self, _: usize, _: Purpose, _: Error) -> Error {

@@ -5,12 +5,19 @@ use nomad_events::testing::nomad::{BatchText, EventText, FakeNomad};
 
 use super::{PATIENCE, Place, nomad_events};
 
+/// The versions of the job of that event: an image and a password are other ones.
+const VERSIONS: &str = r#"{"Versions":[{"Version":1,"CreateIndex":5},{"Version":0,"CreateIndex":5}],"Diffs":[{"Fields":null,"Objects":null,
+    "TaskGroups":[{"Name":"g","Fields":null,"Objects":null,"Tasks":[{"Name":"t",
+        "Fields":[{"Type":"Edited","Name":"Env[PW]","Old":"hunter1","New":"hunter2"}],
+        "Objects":[{"Name":"Config","Objects":null,"Fields":[{"Type":"Edited","Name":"image","Old":"app:1","New":"app:2"}]}]}]}]}]}"#;
+
 /// What `run` prints for one event, on the standard output and the standard error, with these lines in the source, in a
 /// `remap` and in a sink of type `console`. Waits until `part` is seen on either.
 async fn printed(source: &str, remap: &str, console: &str, part: &str) -> (String, String) {
     let nomad = FakeNomad::builder().start().await.unwrap();
+    nomad.set_body("/v1/job/web/versions", VERSIONS);
     let event = EventText::new("Job", "JobRegistered", "web")
-        .payload(r#"{"Job":{"ID":"web","SubmitTime":1700000000000000000,"TaskGroups":[{"Tasks":[{"Env":{"PW":"hunter2"}}]}]}}"#);
+        .payload(r#"{"Job":{"ID":"web","Version":1,"CreateIndex":5,"JobModifyIndex":7,"SubmitTime":1700000000000000000,"TaskGroups":[{"Tasks":[{"Env":{"PW":"hunter2"}}]}]}}"#);
     nomad.append_batch(&BatchText::new(7).event(event)).unwrap();
     let place = Place::new();
     let config = place.file(
@@ -82,6 +89,21 @@ async fn the_console_writes_where_and_how_its_options_say() {
         printed("", said, &on_stderr, "hello").await,
         (String::new(), "hello\n".to_owned())
     );
+}
+
+#[tokio::test]
+async fn what_a_version_has_changed_is_shown_only_where_it_is_asked_for() {
+    let console = "encoding.codec = \"json\"\nencoding.only_fields = [\"nomad.changes\", \"Key\"]";
+    let changes = r#"{"Key":"web","nomad":{"changes":{"fields":[{"name":"Env[PW]","new":"[REDACTED]","old":"[REDACTED]","task":"t","task_group":"g","type":"Edited"},{"name":"Config.image","new":"app:2","old":"app:1","task":"t","task_group":"g","type":"Edited"}],"previous_version":0,"version":1}}}"#;
+    for redact in ["", "\nredact = false"] {
+        let source = format!("job_changes = true{redact}");
+        let (shown, _) = printed(&source, ".", console, "}\n").await;
+        assert_eq!(shown.trim_end(), changes);
+    }
+    for source in ["", "job_changes = false"] {
+        let (shown, _) = printed(source, ".", console, "}\n").await;
+        assert_eq!(shown.trim_end(), r#"{"Key":"web"}"#);
+    }
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ fn known<T: DeserializeOwned>() -> BTreeSet<String> {
 }
 
 /// A line for each option that changes it, TLS by the address that needs it.
-const CHANGES: [(&str, &str); 19] = [
+const CHANGES: [(&str, &str); 20] = [
     (
         "endpoints",
         "endpoints = [\"http://10.0.0.1:4646\", \"http://10.0.0.2:4646\"]",
@@ -51,6 +51,7 @@ const CHANGES: [(&str, &str); 19] = [
     ("start_at", "start_at = \"latest\""),
     ("data_dir", "data_dir = \"/var/local/lib/vector\""),
     ("redact", "redact = false"),
+    ("job_changes", "job_changes = true"),
     ("multiple_outputs", "multiple_outputs = true"),
     ("max_line_bytes", "max_line_bytes = 65536"),
     ("queue_bytes", "queue_bytes = 1048576"),

@@ -239,6 +239,38 @@ async fn events_have_nomads_fields_and_ours_in_both_namespaces() {
 }
 
 #[tokio::test]
+async fn what_a_version_has_changed_is_in_its_event_and_in_the_schema() {
+    const VERSIONS: &str = r#"{"Versions":[{"Version":1,"CreateIndex":4},{"Version":0,"CreateIndex":4}],"Diffs":[{"Fields":null,
+        "Objects":null,"TaskGroups":[{"Name":"g","Fields":null,"Objects":null,"Tasks":[{"Name":"t","Fields":null,"Objects":[
+            {"Name":"Config","Objects":null,"Fields":[{"Type":"Edited","Name":"image","Old":"app:1","New":"app:2"}]}]}]}]}]}"#;
+    let payload = r#"{"Job":{"ID":"web","Version":1,"CreateIndex":4,"JobModifyIndex":5}}"#;
+    let registered = || event("Job", "JobRegistered", "web").payload(payload);
+    for log_namespace in [false, true] {
+        let ours = if log_namespace { "%nomad_events" } else { "nomad" };
+        for (answer, path, value) in [
+            (VERSIONS, "changes.fields[0].new", "app:2"),
+            ("{}", "changes_error", "is no list of versions"),
+        ] {
+            let nomad = fake().await;
+            nomad.set_body("/v1/job/web/versions", answer);
+            append(&nomad, 5, [registered()]);
+            let options = format!("log_namespace = {log_namespace}\njob_changes = true");
+            let config = config(&nomad, &options);
+            let (out, mut events) = SourceSender::new_test();
+            let running = Running::start(&config, out).await;
+            let event = next_of_nomad(&mut events).await;
+            let schema = config.outputs(LogNamespace::Legacy)[0]
+                .schema_definition(true)
+                .unwrap();
+            schema.assert_valid_for_event(&event);
+            let said = field(&event, &format!("{ours}.{path}"));
+            assert!(said.ends_with(value), "{said}");
+            running.stop().await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_time_of_an_event_is_the_engines_and_not_that_of_its_arrival() {
     let nomad = fake().await;
     let payload = r#"{"Evaluation":{"ID":"e","ModifyTime":1700000000123456789}}"#;

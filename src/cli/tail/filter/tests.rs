@@ -24,6 +24,7 @@ fn event(topic: &'static str, key: &str, payload: &str) -> Event {
             source: TimeSource::Payload,
         },
         origin: Origin::Stream,
+        changes: None,
     }
 }
 

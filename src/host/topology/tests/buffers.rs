@@ -75,6 +75,7 @@ async fn a_sink_that_drops_gets_what_fits_and_what_comes_later() {
                 source: TimeSource::Receipt,
             },
             origin: Origin::Stream,
+            changes: None,
         };
         let batch = Batch {
             id: BatchId(101),

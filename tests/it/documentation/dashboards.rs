@@ -44,6 +44,7 @@ const DAMAGES: &str = r#"
 /dashboard/panels/1/gridPos/x = 3 -> panel 2 lies over 1
 /dashboard/panels/6/gridPos/x = 1 -> panel 7 is not on the grid
 /dashboard/panels/6/fieldConfig/defaults/unit = "" -> panel 7 has no unit
+/dashboard/panels/6/maxDataPoints = 0 -> panel 7 has no bound of its points
 /dashboard/panels/13/fieldConfig/overrides/0/matcher/options = "D" -> there is no query D
 /dashboard/panels/8/transformations = [] -> panel 9 has no columns
 /dashboard/panels/8/targets/0/expr = "{} | keep time, index" -> the query has no job_id

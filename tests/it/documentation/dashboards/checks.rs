@@ -318,6 +318,14 @@ fn units(shipped: &Value) -> Vec<String> {
         if shows_numbers && text(&panel["fieldConfig"]["defaults"]["unit"]).is_empty() {
             findings.push(format!("panel {} has no unit", panel["id"]));
         }
+        // Without it, a graph has a point for every pixel, which Loki works out one by one.
+        let has_steps = items(&panel["targets"])
+            .iter()
+            .any(|target| target["queryType"] == "range");
+        let points = panel["maxDataPoints"].as_i64().unwrap_or_default();
+        if shows_numbers && has_steps && points <= 0 {
+            findings.push(format!("panel {} has no bound of its points", panel["id"]));
+        }
         let steps: BTreeSet<&str> = items(&panel["targets"])
             .iter()
             .map(|target| text(&target["refId"]))

@@ -37,8 +37,8 @@ pub(crate) struct Query {
 pub(crate) enum Kind {
     /// A metric at the end of the time range.
     Instant,
-    /// A metric at each step; the panel may say how many points are wanted at most.
-    Range { points: Option<u64> },
+    /// A metric at each step: so many points at most.
+    Range { points: i64 },
     /// The newest lines.
     Log { limit: u64 },
     /// The values of a label.
@@ -108,7 +108,7 @@ pub(crate) fn queries(shipped: &Value) -> Vec<Query> {
                     limit: target["maxLines"].as_u64().unwrap_or_default(),
                 },
                 "range" => Kind::Range {
-                    points: panel["maxDataPoints"].as_u64(),
+                    points: panel["maxDataPoints"].as_i64().unwrap_or_default(),
                 },
                 _ => Kind::Instant,
             };

@@ -5,7 +5,7 @@ pub(crate) mod queries;
 
 use serde_json::Value;
 
-use super::{rows, section, text_of};
+use super::{names_of_tests, root, rows, section, spans, text_of};
 use checks::{ENVIRONMENT, findings, panels};
 use queries::{rules, shipped, text};
 
@@ -81,6 +81,13 @@ fn page_lists_the_panels_and_the_rules() {
         .map(|rule| [text(&rule["title"]), text(&rule["labels"]["severity"])])
         .collect();
     assert_eq!(written, found);
+
+    let tests = names_of_tests(&[root().join("tests/it")]);
+    let checks = rows(section(&page, "## Checks"));
+    assert!(!checks.is_empty(), "the table of checks was not found");
+    for name in checks.iter().flat_map(|row| spans(row[1])) {
+        assert!(tests.contains(name), "there is no test {name}");
+    }
 
     let written = rows(&page);
     for name in ENVIRONMENT {

@@ -384,15 +384,16 @@ fn are_the_newest(limited: &[Row], all: &[Row], limit: u64) -> Result<(), String
     Ok(())
 }
 
-/// Whatever the time range is, nothing is missing between steps and nothing counts twice: counts add up, and what is a state or a
-/// size is at last what it is now.
+/// Whatever the time range is, nothing is missing between steps and nothing counts twice: counts add up, the largest of all steps is
+/// the largest of the whole range, and a state is at last what it is now.
 fn agree(query: &Query, rows: &[Row], steps: &[Row]) -> Result<(), String> {
     let by_labels = |rows: &[Row]| -> BTreeMap<String, f64> {
-        let is_count = query.expr.contains("count_over_time");
         let value = |row: &Row| {
             let mut points = row.points.iter().map(|point| point.1);
-            let value = if is_count {
+            let value = if query.expr.contains("count_over_time") {
                 Some(points.sum())
+            } else if query.expr.contains("$__auto") {
+                points.reduce(f64::max)
             } else {
                 points.next_back()
             };

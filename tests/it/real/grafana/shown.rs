@@ -33,7 +33,7 @@ pub(super) fn rows(shipped: &Value, query: &Query, rows: &[Row]) {
     let id = query.place.split('/').nth(1).unwrap_or_default();
     let panel = items(&shipped["dashboard"]["panels"])
         .iter()
-        .find(|panel| panel["id"].to_string() == id);
+        .find(|panel| panel["id"].as_u64() == id.parse().ok());
     let order = panel.and_then(|panel| {
         let mut steps = items(&panel["transformations"]).iter();
         steps.find_map(|step| step["options"]["indexByName"].as_object())

@@ -2,8 +2,9 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
@@ -30,8 +31,9 @@ pub(crate) struct LokiServer {
 struct Place {
     http: u16,
     grpc: u16,
-    /// Everything that it keeps.
+    /// Everything that it keeps, and the shipped settings if it runs with them.
     data: TempDir,
+    settings: PathBuf,
 }
 
 /// An entry as Loki holds it.
@@ -50,10 +52,19 @@ pub(crate) struct Entry {
 impl LokiServer {
     /// Starts a Loki on free ports and waits until it takes and answers.
     pub(crate) fn start() -> Self {
+        Self::start_in(Place::new)
+    }
+
+    /// The same, with the settings that are shipped for the demo and for small clusters.
+    pub(crate) fn start_as_shipped() -> Self {
+        Self::start_in(|| Place::new().with_shipped_settings())
+    }
+
+    fn start_in(place_of: impl Fn() -> Place) -> Self {
         let binary = build::loki();
         let place = RefCell::new(None);
         let spawn = || {
-            let new = Place::new();
+            let new = place_of();
             let started = (new.spawn(&binary), new.address());
             *place.borrow_mut() = Some(new);
             started
@@ -120,6 +131,13 @@ impl LokiServer {
         Ok(entries)
     }
 
+    /// What Loki answers to a question of its API.
+    pub(crate) fn ask(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, String> {
+        let target = http::target(path, query);
+        let reply = http::request(self.address(), "GET", &target, &[], b"").map_err(words)?;
+        Ok(reply.json()?["data"].take())
+    }
+
     /// How many lines the distributor has taken, those included that it already had.
     pub(crate) fn lines_received(&self) -> Result<u64, String> {
         self.counter("loki_distributor_lines_received_total")
@@ -178,7 +196,40 @@ impl Place {
             http,
             grpc,
             data: folder("loki-data"),
+            settings: Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/loki.yaml"),
         }
+    }
+
+    /// With `config/loki.yaml`, in which only ports and folders are others.
+    fn with_shipped_settings(mut self) -> Self {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/loki.yaml");
+        let mut text = fs::read_to_string(shipped).expect("the shipped settings");
+        let folder = self.data.path().to_string_lossy();
+        for (shipped, ours) in [
+            (
+                "  http_listen_port: 3100",
+                format!(
+                    "  http_listen_address: 127.0.0.1\n  http_listen_port: {}",
+                    self.http
+                ),
+            ),
+            (
+                "grpc_listen_port: 9095",
+                format!("grpc_listen_port: {}", self.grpc),
+            ),
+            ("127.0.0.1:9095", format!("127.0.0.1:{}", self.grpc)),
+            ("path_prefix: /loki", format!("path_prefix: {folder}")),
+            (": /loki/", format!(": {folder}/")),
+        ] {
+            assert!(
+                text.contains(shipped),
+                "config/loki.yaml has no {shipped:?}"
+            );
+            text = text.replace(shipped, &ours);
+        }
+        self.settings = self.data.path().join("settings.yaml");
+        fs::write(&self.settings, text).expect("a file for the settings");
+        self
     }
 
     fn address(&self) -> SocketAddr {
@@ -192,11 +243,8 @@ impl Place {
             .env("LOKI_GRPC_PORT", self.grpc.to_string())
             .env("LOKI_FOLDER", self.data.path())
             .arg("-config.expand-env=true")
-            .arg(concat!(
-                "-config.file=",
-                env!("CARGO_MANIFEST_DIR"),
-                "/tests/servers/loki.yaml"
-            ));
+            .arg("-config.file")
+            .arg(&self.settings);
         Process::start("loki", folder("loki"), &mut command)
     }
 

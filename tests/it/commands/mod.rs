@@ -5,10 +5,12 @@ mod faults;
 mod flood;
 mod graph;
 mod help;
+mod hook;
 mod log;
 mod metrics;
 mod options;
 mod positions;
+mod possibilities;
 mod redelivery;
 mod request;
 mod run;
@@ -139,6 +141,7 @@ fn nomad_events(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nomad-events"));
     without_cluster(&mut command)
         .env_remove("LOKI_ADDR")
+        .env_remove("SLACK_WEBHOOK_URL")
         .env_remove("CLICOLOR_FORCE")
         .env_remove("COLUMNS")
         .env("TZ", "UTC")

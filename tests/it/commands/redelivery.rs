@@ -1,91 +1,16 @@
 //! A sink that fails: what it says has errored is handed to it again, from memory, and what never gets through is told.
 
-use std::sync::{Arc, Mutex};
-
-use nomad_events::testing::eventually;
 use nomad_events::testing::nomad::FakeNomad;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpListener, TcpStream};
 
+use super::hook::Hook;
 use super::metrics::{address, example, of, until};
-use super::request::Request;
-use super::{PATIENCE, Place, Running, job, nomad_events};
+use super::{Place, Running, job, nomad_events};
 
 /// Attempts of the sink for one request: the first, and `retry_attempts`.
 const ATTEMPTS: usize = 2;
+const FAILED: &str = "500 Failed";
 /// How many times an event goes to the sink that never gets through: once, and three times again.
 const HANDED_OUT: usize = 4;
-
-/// Whether the server fails with a body.
-type Fails = Arc<Mutex<Box<dyn Fn(&str) -> bool + Send>>>;
-
-/// A server for a webhook, which answers 200 or 500, and keeps what it was sent.
-struct Hook {
-    url: String,
-    fails: Fails,
-    /// Each body, and whether it was taken.
-    bodies: Arc<Mutex<Vec<(String, bool)>>>,
-}
-
-impl Hook {
-    async fn start(fails: impl Fn(&str) -> bool + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let hook = Self {
-            url: format!("http://{}/", listener.local_addr().unwrap()),
-            fails: Arc::new(Mutex::new(Box::new(fails))),
-            bodies: Arc::default(),
-        };
-        let (fails, bodies) = (Arc::clone(&hook.fails), Arc::clone(&hook.bodies));
-        tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                let (fails, bodies) = (Arc::clone(&fails), Arc::clone(&bodies));
-                // A client that goes away in the middle is no failure of the test.
-                tokio::spawn(async move { drop(answer(socket, &fails, &bodies).await) });
-            }
-        });
-        hook
-    }
-
-    /// From now on everything is taken.
-    fn recover(&self) {
-        *self.fails.lock().unwrap() = Box::new(|_| false);
-    }
-
-    /// The bodies with this in them, and whether each was taken.
-    fn with(&self, part: &str) -> Vec<(String, bool)> {
-        let bodies = self.bodies.lock().unwrap();
-        let with = bodies.iter().filter(|(body, _)| body.contains(part));
-        with.cloned().collect()
-    }
-
-    async fn until_taken(&self, part: &str) {
-        let taken = || self.with(part).iter().any(|(_, taken)| *taken);
-        assert!(
-            eventually(PATIENCE, taken).await.is_ok(),
-            "{part} is missing"
-        );
-    }
-}
-
-/// Reads one request, and answers it.
-async fn answer(
-    mut socket: TcpStream,
-    fails: &Fails,
-    bodies: &Mutex<Vec<(String, bool)>>,
-) -> std::io::Result<()> {
-    let Some(request) = Request::read(&mut socket).await else {
-        return Ok(());
-    };
-    if !request.is_whole {
-        return Ok(());
-    }
-    let body = request.body;
-    let failed = fails.lock().unwrap()(&body);
-    bodies.lock().unwrap().push((body, !failed));
-    let status = if failed { "500 Failed" } else { "200 OK" };
-    let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-    socket.write_all(answer.as_bytes()).await
-}
 
 /// Everything goes to the webhook, an event in each request, and to the output beside it.
 fn run(nomad: &FakeNomad, hook: &Hook) -> Running {
@@ -128,7 +53,7 @@ async fn what_a_webhook_fails_with_for_a_while_arrives_in_the_end_and_nothing_is
     for (index, id) in [(5, "a"), (6, "b"), (7, "c")] {
         nomad.append_batch(&job(index, id)).unwrap();
     }
-    let hook = Hook::start(|_| true).await;
+    let hook = Hook::start(|_| Some(FAILED)).await;
     let mut run = run(&nomad, &hook);
     let at = address(&run, "/metrics").await;
     let scrape = until(&at, |scrape| {
@@ -178,7 +103,7 @@ async fn what_a_webhook_never_takes_is_given_up_and_told_and_the_rest_goes_on() 
     let poison = key("poison");
     let hook = Hook::start({
         let poison = poison.clone();
-        move |body| body.contains(&poison)
+        move |body| body.contains(&poison).then_some(FAILED)
     })
     .await;
     let mut run = run(&nomad, &hook);

@@ -4,6 +4,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
 /// A request, read by hand.
+#[derive(Clone)]
 pub(super) struct Request {
     /// The first line and the headers.
     pub(super) head: String,

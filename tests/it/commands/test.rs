@@ -27,25 +27,38 @@ async fn the_shipped_pipelines_pass_their_tests() {
             ],
             9,
         ),
+        (&["config/drained.toml", "config/drained.tests.toml"], 3),
+        (&["config/alerts.toml", "config/alerts.tests.toml"], 4),
         (&["--config", "config/vector.toml"], 0),
     ] {
-        let mut command = nomad_events(&[&["test"], files].concat());
-        let (code, output, errors) = finished(command.current_dir(root())).await;
-        assert_eq!((code, &*errors), (0, ""), "{output}");
-        assert!(output.starts_with("Running tests\n"), "{output}");
-        let lines: Vec<&str> = output.lines().skip(1).collect();
-        if passed == 0 {
-            assert_eq!(lines, ["No tests found."]);
-        } else {
-            assert_eq!(lines.len(), passed, "{output}");
-            assert!(
-                lines
-                    .iter()
-                    .all(|line| line.starts_with("test ") && line.ends_with(" ... passed")),
-                "{output}"
-            );
-        }
+        pass(files, passed).await;
     }
+}
+
+#[tokio::test]
+#[ignore = "the option `job_changes` is not there yet"]
+async fn the_shipped_pipeline_of_images_passes_its_tests() {
+    pass(&["config/slack.toml", "config/slack.tests.toml"], 4).await;
+}
+
+async fn pass(files: &[&str], passed: usize) {
+    let mut command = nomad_events(&[&["test"], files].concat());
+    command.env("SLACK_WEBHOOK_URL", "http://127.0.0.1/");
+    let (code, output, errors) = finished(command.current_dir(root())).await;
+    assert_eq!((code, &*errors), (0, ""), "{output}");
+    assert!(output.starts_with("Running tests\n"), "{output}");
+    let lines: Vec<&str> = output.lines().skip(1).collect();
+    if passed == 0 {
+        assert_eq!(lines, ["No tests found."]);
+        return;
+    }
+    assert_eq!(lines.len(), passed, "{output}");
+    assert!(
+        lines
+            .iter()
+            .all(|line| line.starts_with("test ") && line.ends_with(" ... passed")),
+        "{output}"
+    );
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The README is true where a machine can tell.
 
 mod deploy;
-mod images;
+pub(crate) mod images;
 
 use std::collections::BTreeSet;
 use std::fs;

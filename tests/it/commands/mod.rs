@@ -5,6 +5,7 @@ mod faults;
 mod flood;
 mod graph;
 mod help;
+mod image;
 mod log;
 mod metrics;
 mod options;

@@ -18,10 +18,13 @@ use nomad_events::options::{
 const README: &str = "README.md";
 const CONFIGURATION: &str = "docs/configuration.md";
 /// Every page that speaks of files, commands and tests.
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 15] = [
     README,
     "CHANGELOG.md",
     "CONTRIBUTING.md",
+    "deploy/demo/README.md",
+    "deploy/nomad/README.md",
+    "deploy/systemd/README.md",
     CONFIGURATION,
     "docs/design.md",
     "docs/events.md",

@@ -206,7 +206,6 @@ fn a_round_of_the_demo_shows_everything_that_the_dashboard_is_for() {
     let status = wait_for("the round is over", ROUND_LIMIT, || {
         play.ended().ok_or_else(|| play.log())
     });
-    println!("{:>4.0?} the round is over", began.elapsed());
     assert!(status.success(), "{status}: {}", play.log());
 
     wait_until_quiet(&reader, CAUGHT_UP);

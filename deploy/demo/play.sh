@@ -65,6 +65,9 @@ if [ "${1:-}" = namespace ]; then
   exit
 fi
 
+# So that the image changes in the first round, too.
+run -detach "$jobs/shop.nomad.hcl"
+
 round=0
 while [ "$rounds" -eq 0 ] || [ "$round" -lt "$rounds" ]; do
   [ "$round" -eq 0 ] || sleep "$pause"

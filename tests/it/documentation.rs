@@ -2,7 +2,7 @@
 
 pub(crate) mod dashboards;
 mod deploy;
-mod images;
+pub(crate) mod images;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,16 +19,20 @@ use nomad_events::options::{
 const README: &str = "README.md";
 const CONFIGURATION: &str = "docs/configuration.md";
 /// Every page that speaks of files, commands and tests.
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 15] = [
     README,
     "CHANGELOG.md",
     "CONTRIBUTING.md",
+    "deploy/demo/README.md",
+    "deploy/nomad/README.md",
+    "deploy/systemd/README.md",
     CONFIGURATION,
     "docs/design.md",
     "docs/events.md",
     "docs/grafana.md",
     "docs/metrics.md",
     "docs/nomad.md",
+    "docs/reference.md",
     "tests/servers/README.md",
     "vector/UPSTREAM.md",
 ];
@@ -50,7 +54,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn text_of(page: &str) -> String {
+pub(crate) fn text_of(page: &str) -> String {
     fs::read_to_string(root().join(page)).unwrap_or_else(|error| panic!("{page}: {error}"))
 }
 
@@ -63,7 +67,7 @@ fn section<'t>(page: &'t str, heading: &str) -> &'t str {
 }
 
 /// The cells of the rows of the tables in a text, without the heads.
-fn rows(text: &str) -> Vec<Vec<&str>> {
+pub(crate) fn rows(text: &str) -> Vec<Vec<&str>> {
     let mut rows = Vec::new();
     let mut in_body = false;
     for line in text.lines() {
@@ -85,7 +89,7 @@ fn rows(text: &str) -> Vec<Vec<&str>> {
 }
 
 /// What stands in backticks on a line.
-fn spans(line: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn spans(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2)
 }
 

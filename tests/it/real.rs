@@ -4,6 +4,7 @@ mod acl;
 mod cluster;
 mod compare;
 mod crashes;
+mod demo;
 mod grafana;
 mod tls;
 mod witness;

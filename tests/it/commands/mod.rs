@@ -6,6 +6,7 @@ mod flood;
 mod graph;
 mod help;
 mod hook;
+mod image;
 mod log;
 mod metrics;
 mod options;

@@ -21,7 +21,7 @@ const VARIABLE: &str = "NOMAD_EVENTS_DATA_DIR";
 const NOT_SAVED: &str = "the position is not saved";
 
 /// The index that is saved for the shipped source in this folder.
-fn saved(data: &Path) -> Option<u64> {
+pub(super) fn saved(data: &Path) -> Option<u64> {
     let folder = Folder::of(data, "nomad").unwrap();
     let state = folder.read().unwrap();
     state.map(|state| state.position.index.0)

@@ -18,6 +18,17 @@ fn instructions() -> Vec<String> {
         .collect()
 }
 
+/// The instructions of one stage of the Dockerfile, without its `FROM`.
+pub(crate) fn stage(name: &str) -> Vec<String> {
+    let is_first = |line: &String| line.ends_with(&format!(" AS {name}"));
+    instructions()
+        .into_iter()
+        .skip_while(|line| !is_first(line))
+        .skip(1)
+        .take_while(|line| !line.starts_with("FROM "))
+        .collect()
+}
+
 #[test]
 fn images_are_built_with_the_pinned_toolchain() {
     let toolchain = text_of("rust-toolchain.toml");
@@ -68,26 +79,15 @@ fn what_images_copy_exists_and_is_sent_to_the_builder() {
 #[test]
 fn each_program_is_an_image_that_runs_a_shipped_configuration_without_being_root() {
     let instructions = instructions();
-    let after = |stage: &str| -> Vec<&String> {
-        instructions
-            .iter()
-            .skip_while(|line| !line.ends_with(&format!(" AS {stage}")))
-            .skip(1)
-            .take_while(|line| !line.starts_with("FROM "))
-            .collect()
-    };
-    assert!(
-        after("runtime")
-            .iter()
-            .any(|line| *line == "USER 65532:65532")
-    );
-    let folder = after("runtime")
+    let runtime = stage("runtime");
+    assert!(runtime.iter().any(|line| line == "USER 65532:65532"));
+    let folder = runtime
         .iter()
         .find_map(|line| line.strip_prefix("ENV NOMAD_EVENTS_DATA_DIR="))
         .unwrap();
     for program in ["nomad-events", "nomad-vector"] {
         assert!(instructions.contains(&format!("FROM runtime AS {program}")));
-        let stage = after(program);
+        let stage = stage(program);
         // What is saved outlives the container, in a folder that the user may write to.
         let made = format!("COPY --from=build-{program} --chown=65532:65532 {folder} {folder}");
         let kept = format!("VOLUME [\"{folder}\"]");
@@ -95,7 +95,7 @@ fn each_program_is_an_image_that_runs_a_shipped_configuration_without_being_root
         assert!(place(&made) < place(&kept), "{stage:?}");
         assert!(!stage.iter().any(|line| line.starts_with("USER")));
         let binary = format!("ENTRYPOINT [\"/usr/local/bin/{program}\"]");
-        assert!(stage.contains(&&binary), "{stage:?}");
+        assert!(stage.contains(&binary), "{stage:?}");
         let command = stage.iter().find(|line| line.starts_with("CMD ")).unwrap();
         let file = command.rsplit('"').nth(1).unwrap();
         assert!(root().join(file).is_file(), "{command}");

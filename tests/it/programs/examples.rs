@@ -25,9 +25,9 @@ const UPDATE: &str = "UPDATE_EXAMPLES";
 /// Longest line that holds a whole array or object in the files.
 const WIDTH: usize = 110;
 
-struct Example {
+pub(super) struct Example {
     name: String,
-    input: Json,
+    pub(super) input: Json,
     expected: Json,
 }
 
@@ -35,7 +35,7 @@ fn examples_file(program: &str) -> PathBuf {
     root().join("vrl").join(format!("{program}.examples.json"))
 }
 
-fn read_examples(program: &str) -> Vec<Example> {
+pub(super) fn read_examples(program: &str) -> Vec<Example> {
     let file = examples_file(program);
     let text =
         fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));

@@ -3,6 +3,7 @@
 mod configurations;
 mod examples;
 mod recording;
+mod reference;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -17,7 +17,7 @@ use super::{
 };
 
 /// Events of the recording as the source makes them, but for redaction: the programs must not show secrets either way.
-fn recorded_events() -> Vec<serde_json::Value> {
+pub(super) fn recorded_events() -> Vec<serde_json::Value> {
     let file = File::open(root().join("tests/fixtures/nomad-1.11.3-events.ndjson.gz")).unwrap();
     let mut events = Vec::new();
     for line in BufReader::new(GzDecoder::new(file)).lines() {
@@ -37,7 +37,7 @@ fn recorded_events() -> Vec<serde_json::Value> {
     events
 }
 
-fn program_for(topic: &str) -> &'static str {
+pub(super) fn program_for(topic: &str) -> &'static str {
     PROGRAMS
         .iter()
         .find(|(_, of)| *of == topic)

@@ -1,7 +1,9 @@
 //! A real Nomad agent, and the few calls of its API that the scenario needs.
 
+use std::ffi::OsString;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::sync::Arc;
@@ -19,9 +21,21 @@ const READY_LIMIT: Duration = Duration::from_secs(60);
 /// Until one condition of the scenario holds. They take a second or two.
 const CONDITION_LIMIT: Duration = Duration::from_secs(40);
 /// The task drivers that the jobs need.
-const DRIVERS: [&str; 2] = ["mock_driver", "raw_exec"];
+const DRIVERS: &[&str] = &["mock_driver", "raw_exec"];
+/// What `nomad agent` is given: a development agent that only this machine reaches, with ACLs.
+const ARGUMENTS: [&str; 7] = [
+    "-dev",
+    "-bind",
+    "127.0.0.1",
+    "-log-level",
+    "WARN",
+    "-config",
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/nomad.hcl"),
+];
+/// A folder in that of the agent, with its binary as `nomad`.
+const BIN: &str = "bin";
 
-/// The management token of every agent. ACLs are always on.
+/// The management token of every agent that has ACLs; the others take no notice of it.
 const MANAGEMENT_TOKEN: &str = "6d616e61-6765-6d65-6e74-2d746f6b656e";
 /// The policy that users are told to give.
 pub(crate) const SHIPPED_POLICY: &str = include_str!(concat!(
@@ -53,6 +67,20 @@ impl NomadServer {
 
     /// The same, with more of a configuration, and over TLS if that says so.
     pub(crate) fn start_with(configuration: &str, tls: Option<&Arc<ClientConfig>>) -> Self {
+        Self::start_agent(&ARGUMENTS.map(str::to_owned), configuration, DRIVERS, tls)
+    }
+
+    /// An agent with other arguments, whose node needs only these drivers.
+    pub(crate) fn start_like(arguments: &[String], drivers: &[&str]) -> Self {
+        Self::start_agent(arguments, "", drivers, None)
+    }
+
+    fn start_agent(
+        arguments: &[String],
+        configuration: &str,
+        drivers: &[&str],
+        tls: Option<&Arc<ClientConfig>>,
+    ) -> Self {
         let binary = build::nomad();
         let api = |address: SocketAddr| {
             let api = Api::from(address).with_token(MANAGEMENT_TOKEN);
@@ -64,11 +92,11 @@ impl NomadServer {
         let (process, address) = start_server(
             "nomad",
             READY_LIMIT,
-            || spawn(&binary, configuration),
-            |process, address| ready_node(process, &api(address)).map(drop),
+            || spawn(&binary, arguments, configuration),
+            |process, address| ready_node(process, &api(address), drivers).map(drop),
         );
         let api = api(address);
-        let node = ready_node(&process, &api).expect("the node that was ready just now");
+        let node = ready_node(&process, &api, drivers).expect("the node that was ready just now");
         let node_id = text(&node, "ID");
         Self {
             process,
@@ -141,6 +169,22 @@ impl NomadServer {
     /// The id of the agent's node.
     pub(crate) fn node_id(&self) -> &str {
         &self.node_id
+    }
+
+    /// A program that finds `nomad` on its path and is told of this agent, in the root of the repository. What it starts is
+    /// ended with the agent.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut path = OsString::from(self.folder().join(BIN));
+        if let Some(others) = std::env::var_os("PATH") {
+            path.push(":");
+            path.push(others);
+        }
+        let mut command = Command::new(program);
+        without_cluster(&mut command)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .env("PATH", path)
+            .env("NOMAD_ADDR", format!("http://{}", self.address()));
+        command
     }
 
     /// Ends the agent; says how it ended and what it left behind.
@@ -225,9 +269,12 @@ pub(crate) fn text(object: &Value, field: &str) -> String {
     object[field].as_str().unwrap_or_default().to_owned()
 }
 
-fn spawn(binary: &Path, configuration: &str) -> (Process, SocketAddr) {
+fn spawn(binary: &Path, arguments: &[String], configuration: &str) -> (Process, SocketAddr) {
     let [http, rpc, serf] = free_ports();
     let folder = folder("nomad");
+    let bin = folder.path().join(BIN);
+    fs::create_dir(&bin).expect("a folder for the binary");
+    symlink(binary, bin.join("nomad")).expect("a link to the binary");
     let ports = folder.path().join("ports.hcl");
     fs::write(
         &ports,
@@ -236,14 +283,10 @@ fn spawn(binary: &Path, configuration: &str) -> (Process, SocketAddr) {
     .expect("a file with the ports");
     let mut command = Command::new(binary);
     without_cluster(&mut command)
-        .args(["agent", "-dev", "-bind", "127.0.0.1", "-log-level", "WARN"])
+        .arg("agent")
+        .args(arguments)
         .arg("-node")
         .arg(node_name(folder.path()))
-        .arg("-config")
-        .arg(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/servers/nomad.hcl"
-        ))
         .arg("-config")
         .arg(ports);
     let process = Process::start("nomad", folder, &mut command);
@@ -258,7 +301,7 @@ fn node_name(folder: &Path) -> &str {
         .expect("a name of our own making")
 }
 
-fn ready_node(process: &Process, api: &Api) -> Result<Value, String> {
+fn ready_node(process: &Process, api: &Api, drivers: &[&str]) -> Result<Value, String> {
     let nodes = api.request("GET", "/v1/nodes", &[], b"").map_err(words)?;
     if nodes.status == 403 {
         let secret = json!({"BootstrapSecret": MANAGEMENT_TOKEN}).to_string();
@@ -272,7 +315,7 @@ fn ready_node(process: &Process, api: &Api) -> Result<Value, String> {
         node["Name"] == name
             && node["Status"] == "ready"
             && node["SchedulingEligibility"] == "eligible"
-            && DRIVERS
+            && drivers
                 .iter()
                 .all(|driver| node["Drivers"][driver]["Healthy"] == true)
     });

@@ -236,13 +236,23 @@ async fn every_update_of_a_drained_node_is_at_loki_and_no_other() {
     }
 }
 
-/// `config/slack.toml`, where it has to be told too when the change cannot be read.
-#[tokio::test]
-#[ignore = "the option `job_changes` is not there yet"]
-async fn a_change_that_cannot_be_read_is_posted_all_the_same() {
-    let nomad = FakeNomad::builder().start().await.unwrap();
-    nomad.append_batch(&job(3, "web")).unwrap();
-    nomad.deny("/v1/job/web/versions");
+/// A version of the job `web`, as it is when it is written with this index.
+fn version(index: u64, version: u64) -> BatchText {
+    let payload = format!(
+        r#"{{"Job":{{"ID":"web","Version":{version},"CreateIndex":3,"JobModifyIndex":{index},"TaskGroups":[{{"Name":"g","Count":2}}]}}}}"#
+    );
+    BatchText::new(index).event(EventText::new("Job", "JobRegistered", "web").payload(payload))
+}
+
+/// What Nomad says of two versions of it: a password, and the image from one to the next.
+const VERSIONS: &str = r#"{"Versions":[{"Version":2,"CreateIndex":3},{"Version":1,"CreateIndex":3},{"Version":0,"CreateIndex":3}],"Diffs":[
+    {"Fields":null,"Objects":null,"TaskGroups":[{"Name":"g","Fields":null,"Objects":null,"Tasks":[{"Name":"t","Objects":null,
+        "Fields":[{"Type":"Edited","Name":"Env[PW]","Old":"hunter1","New":"hunter2"}]}]}]},
+    {"Fields":null,"Objects":null,"TaskGroups":[{"Name":"g","Fields":null,"Objects":null,"Tasks":[{"Name":"t","Fields":null,"Objects":[
+        {"Name":"Config","Objects":null,"Fields":[{"Type":"Edited","Name":"image","Old":"app:1","New":"app:2"}]}]}]}]}]}"#;
+
+/// `config/slack.toml` at a Nomad with the job, up to the message that has this part.
+async fn images_told(nomad: &FakeNomad, versions: &[BatchText], part: &str) -> Vec<String> {
     let hook = Hook::start(|_| None).await;
     let mut command = nomad_events(&["run", "--config", "config/slack.toml"]);
     command
@@ -250,15 +260,43 @@ async fn a_change_that_cannot_be_read_is_posted_all_the_same() {
         .env(VARIABLE, address(&hook));
     let mut run = Place::new().start(&mut command);
     nomad.wait_for_streams(1, PATIENCE).await.unwrap();
-    let changed = r#"{"Job":{"ID":"web","Type":"service","Status":"running","Version":1}}"#;
-    nomad
-        .append_batch(
-            &BatchText::new(4)
-                .event(EventText::new("Job", "JobRegistered", "web").payload(changed)),
-        )
-        .unwrap();
-    hook.until_taken("job web v1 was changed; what changed could not be read: ")
-        .await;
+    for version in versions {
+        nomad.append_batch(version).unwrap();
+    }
+    hook.until_taken(part).await;
     assert_eq!(run.stop().await, 0, "{}", run.errors());
-    assert_eq!(told(&hook).len(), 1);
+    told(&hook)
+}
+
+#[tokio::test]
+async fn another_image_is_posted_once_and_no_other_change_is() {
+    let nomad = FakeNomad::builder().start().await.unwrap();
+    nomad.append_batch(&version(3, 0)).unwrap();
+    nomad.set_body("/v1/job/web/versions", VERSIONS);
+    nomad.set_body("/v1/job/last/versions", VERSIONS);
+    let last = r#"{"Job":{"ID":"last","Version":1,"CreateIndex":3,"JobModifyIndex":9}}"#;
+    let versions = [
+        version(5, 1),
+        // As when the scheduler has looked at it.
+        BatchText::new(6).event(
+            EventText::new("Job", "PlanResult", "web")
+                .payload(r#"{"Job":{"ID":"web","Version":1,"CreateIndex":3,"JobModifyIndex":5}}"#),
+        ),
+        version(7, 2),
+        BatchText::new(9).event(EventText::new("Job", "JobRegistered", "last").payload(last)),
+    ];
+    let told = images_told(&nomad, &versions, "job last v1: image changed").await;
+    assert_eq!(told.len(), 2, "{told:#?}");
+    let message = "job web v1: image changed\ng.t: app:1 -&gt; app:2\naffects g (count 2), job web, namespace default, ";
+    assert!(told[0].starts_with(message), "{told:#?}");
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_read_is_posted_all_the_same() {
+    let nomad = FakeNomad::builder().start().await.unwrap();
+    nomad.append_batch(&version(3, 0)).unwrap();
+    nomad.deny("/v1/job/web/versions");
+    let part = "job web v1 was changed; what changed could not be read: answered 403";
+    let told = images_told(&nomad, &[version(5, 1)], part).await;
+    assert_eq!(told.len(), 1, "{told:#?}");
 }

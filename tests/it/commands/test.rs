@@ -36,7 +36,6 @@ async fn the_shipped_pipelines_pass_their_tests() {
 }
 
 #[tokio::test]
-#[ignore = "the option `job_changes` is not there yet"]
 async fn the_shipped_pipeline_of_images_passes_its_tests() {
     pass(&["config/slack.toml", "config/slack.tests.toml"], 4).await;
 }

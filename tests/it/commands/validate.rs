@@ -37,7 +37,6 @@ async fn the_shipped_configurations_are_valid() {
 }
 
 #[tokio::test]
-#[ignore = "the option `job_changes` is not there yet"]
 async fn the_shipped_configuration_of_images_is_valid() {
     are_valid(&["config/slack.toml"]).await;
     are_valid(&["config/slack.toml", "config/vector.toml"]).await;

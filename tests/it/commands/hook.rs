@@ -12,15 +12,15 @@ use super::request::Request;
 /// With what the server fails, by the body: a status with its reason, and headers where there are some.
 type Fails = Arc<Mutex<Box<dyn Fn(&str) -> Option<&'static str> + Send>>>;
 
-pub(super) struct Hook {
-    pub(super) url: String,
+pub(crate) struct Hook {
+    pub(crate) url: String,
     fails: Fails,
     /// Each request, and whether it was taken.
     requests: Arc<Mutex<Vec<(Request, bool)>>>,
 }
 
 impl Hook {
-    pub(super) async fn start(
+    pub(crate) async fn start(
         fails: impl Fn(&str) -> Option<&'static str> + Send + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -41,22 +41,22 @@ impl Hook {
     }
 
     /// From now on it fails with this.
-    pub(super) fn fail(&self, status: &'static str) {
+    pub(crate) fn fail(&self, status: &'static str) {
         *self.fails.lock().unwrap() = Box::new(move |_| Some(status));
     }
 
     /// From now on everything is taken.
-    pub(super) fn recover(&self) {
+    pub(crate) fn recover(&self) {
         *self.fails.lock().unwrap() = Box::new(|_| None);
     }
 
     /// All requests so far, and whether each was taken.
-    pub(super) fn requests(&self) -> Vec<(Request, bool)> {
+    pub(crate) fn requests(&self) -> Vec<(Request, bool)> {
         self.requests.lock().unwrap().clone()
     }
 
     /// The bodies with this in them, and whether each was taken.
-    pub(super) fn with(&self, part: &str) -> Vec<(String, bool)> {
+    pub(crate) fn with(&self, part: &str) -> Vec<(String, bool)> {
         let mut requests = self.requests();
         requests.retain(|(request, _)| request.body.contains(part));
         let body_of = |(request, taken): (Request, bool)| (request.body, taken);
@@ -64,12 +64,12 @@ impl Hook {
     }
 
     /// Waits until so many requests have come.
-    pub(super) async fn until(&self, wanted: usize) {
+    pub(crate) async fn until(&self, wanted: usize) {
         let come = eventually(PATIENCE, || self.requests().len() >= wanted);
         assert!(come.await.is_ok(), "only {} came", self.requests().len());
     }
 
-    pub(super) async fn until_taken(&self, part: &str) {
+    pub(crate) async fn until_taken(&self, part: &str) {
         let taken = || self.with(part).iter().any(|(_, taken)| *taken);
         assert!(
             eventually(PATIENCE, taken).await.is_ok(),

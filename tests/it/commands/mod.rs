@@ -5,7 +5,7 @@ mod faults;
 mod flood;
 mod graph;
 mod help;
-mod hook;
+pub(crate) mod hook;
 mod image;
 mod log;
 mod metrics;

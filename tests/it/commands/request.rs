@@ -5,18 +5,18 @@ use tokio::net::TcpStream;
 
 /// A request, read by hand.
 #[derive(Clone)]
-pub(super) struct Request {
+pub(crate) struct Request {
     /// The first line and the headers.
-    pub(super) head: String,
+    pub(crate) head: String,
     /// The body, as far as it came.
-    pub(super) body: String,
+    pub(crate) body: String,
     /// Whether all of it came.
-    pub(super) is_whole: bool,
+    pub(crate) is_whole: bool,
 }
 
 impl Request {
     /// Reads one. `None` when the client goes away before the head has ended.
-    pub(super) async fn read(socket: &mut TcpStream) -> Option<Self> {
+    pub(crate) async fn read(socket: &mut TcpStream) -> Option<Self> {
         let mut bytes = Vec::new();
         let head = loop {
             let text = String::from_utf8_lossy(&bytes);
@@ -39,7 +39,7 @@ impl Request {
 }
 
 /// The value of a header.
-pub(super) fn header<'h>(head: &'h str, name: &str) -> Option<&'h str> {
+pub(crate) fn header<'h>(head: &'h str, name: &str) -> Option<&'h str> {
     head.lines().find_map(|line| {
         let (found, value) = line.split_once(": ")?;
         found.eq_ignore_ascii_case(name).then_some(value)

@@ -1,4 +1,5 @@
-//! What `docker compose up` starts, without containers: the demo's Nomad and jobs, Loki as shipped, and `nomad-events` between.
+//! What `docker compose up` starts, without containers: the demo's Nomad and jobs, Loki as shipped, and `nomad-events` between; and
+//! beside it what posts to a webhook.
 
 use std::fs;
 use std::process::Command;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use serde_yaml::Value;
 use tokio::time::Instant;
 
+use crate::commands::hook::Hook;
 use crate::documentation::text_of;
 use crate::servers::expect::expected;
 use crate::servers::judge;
@@ -167,17 +169,33 @@ fn a_round_of_the_demo_shows_everything_that_the_dashboard_is_for() {
     let loki = LokiServer::start_shipped();
     run(nomad.command("sh").args([PLAY, "namespace"]), &[0]);
 
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let hook = runtime.block_on(Hook::start(|_| None));
     let reader = Reader::start(nomad.api().clone(), &TOPICS, "*");
     let positions = folder("demo");
     let mut command = Command::new(env!("CARGO_BIN_EXE_nomad-events"));
     without_cluster(&mut command)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["run", "--config", "config/vector.toml"])
+        .args([
+            "--config",
+            "config/alerts.toml",
+            "--config",
+            "config/slack.toml",
+        ])
+        .env("SLACK_WEBHOOK_URL", &hook.url)
         .env("NOMAD_ADDR", format!("http://{}", nomad.address()))
         .env("LOKI_ADDR", format!("http://{}", loki.address()))
         .env("NOMAD_EVENTS_DATA_DIR", positions.path());
     let began = Instant::now();
     let mut source = Process::start("nomad-events", folder("source"), &mut command);
+    // What posts begins with what happens from now on.
+    wait_for("every source has begun", ROUND_LIMIT, || {
+        let begun = |id| positions.path().join(id).join("position.json").exists();
+        let sources = ["nomad", "nomad_alerts", "nomad_images"];
+        let missing = sources.into_iter().find(|id| !begun(id));
+        missing.map_or(Ok(()), |id| Err(id.to_owned()))
+    });
     let mut play = nomad.command("sh");
     play.arg(PLAY).env("DEMO_ROUNDS", "1");
     let mut play = Process::start("play", folder("play"), &mut play);
@@ -221,4 +239,35 @@ fn a_round_of_the_demo_shows_everything_that_the_dashboard_is_for() {
     entries.retain(|entry| judge::index(entry) <= last);
     assert_right(&expected, &entries);
     println!("{} events, each once in Loki", expected.len());
+    assert_posted(&hook);
+}
+
+/// Each failed allocation and each other image was posted once, with what an operator wants to know.
+fn assert_posted(hook: &Hook) {
+    let texts: Vec<String> = hook
+        .requests()
+        .into_iter()
+        .map(|(request, _)| {
+            let message: serde_json::Value =
+                serde_json::from_str(&request.body).expect("one object");
+            message["text"].as_str().expect("a text").to_owned()
+        })
+        .collect();
+    println!("posted:\n{}", texts.join("\n"));
+    let with = |parts: &[&str]| {
+        let has = |text: &&String| parts.iter().all(|part| text.contains(part));
+        texts.iter().filter(has).count()
+    };
+    let image =
+        "shop.app: registry.example.com/shop/app:1.0 -&gt; registry.example.com/shop/app:1.1\n";
+    assert_eq!(with(&["job shop v1: image changed\n", image]), 1);
+    assert_eq!(with(&["image"]), 1, "no other image has changed");
+    let failures = with(&["] failed on "]);
+    assert_eq!(with(&["import.load[0]", "Exit Code: 3", "restarts 2"]), 1);
+    assert_eq!(with(&["import.index[0]", "exit code 137"]), 1);
+    // Of the release that does not work, one or both before it is taken back.
+    let of_web = with(&["web.frontend[", "Exit Code: 7"]);
+    assert!((1..=2).contains(&of_web), "{of_web}");
+    assert_eq!(failures, 2 + of_web);
+    assert_eq!(texts.len(), failures + 1, "nothing else was posted");
 }

@@ -1,5 +1,6 @@
 //! The README is true where a machine can tell.
 
+pub(crate) mod dashboards;
 mod deploy;
 pub(crate) mod images;
 

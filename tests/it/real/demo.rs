@@ -164,7 +164,7 @@ fn every_job_of_the_demo_and_of_the_deployment_is_taken_by_nomad() {
 )]
 fn a_round_of_the_demo_shows_everything_that_the_dashboard_is_for() {
     let nomad = agent();
-    let loki = LokiServer::start_shipped();
+    let loki = LokiServer::start_as_shipped();
     run(nomad.command("sh").args([PLAY, "namespace"]), &[0]);
 
     let reader = Reader::start(nomad.api().clone(), &TOPICS, "*");

@@ -8,7 +8,7 @@ use nomad_events::testing::recording::Recording;
 use super::hook::Hook;
 use super::request::{Request, header};
 use super::{
-    ANSWERED, DATA, PATIENCE, Place, RECORDED_SECRET, arrived, fakes, is_notice, job, nomad_events,
+    ANSWERED, DATA, PATIENCE, Place, RECORDED_SECRET, arrived, fakes, is_notice, nomad_events,
     root, run_command, until_events,
 };
 use crate::servers::{folder, now_nanos};

@@ -166,7 +166,7 @@ fn every_job_of_the_demo_and_of_the_deployment_is_taken_by_nomad() {
 )]
 fn a_round_of_the_demo_shows_everything_that_the_dashboard_is_for() {
     let nomad = agent();
-    let loki = LokiServer::start_shipped();
+    let loki = LokiServer::start_as_shipped();
     run(nomad.command("sh").args([PLAY, "namespace"]), &[0]);
 
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -191,7 +191,7 @@ fn a_round_of_the_demo_shows_everything_that_the_dashboard_is_for() {
     let mut source = Process::start("nomad-events", folder("source"), &mut command);
     // What posts begins with what happens from now on.
     wait_for("every source has begun", ROUND_LIMIT, || {
-        let begun = |id| positions.path().join(id).join("position.json").exists();
+        let begun = |id: &str| positions.path().join(id).join("position.json").exists();
         let sources = ["nomad", "nomad_alerts", "nomad_images"];
         let missing = sources.into_iter().find(|id| !begun(id));
         missing.map_or(Ok(()), |id| Err(id.to_owned()))

@@ -55,7 +55,7 @@ struct Board<'l> {
     ignore = "needs Go and minutes: cargo test --features real-servers"
 )]
 fn dashboard_and_rules_show_what_is_in_the_examples() {
-    let loki = LokiServer::start_shipped();
+    let loki = LokiServer::start_as_shipped();
     let end = now_nanos();
     let shift = end - nanos_of(EXAMPLES_END);
     loki.push(&examples(shift));
@@ -75,7 +75,7 @@ fn dashboard_and_rules_show_what_is_in_the_examples() {
     ignore = "needs Go and minutes: cargo test --features real-servers"
 )]
 fn dashboard_and_rules_show_what_is_in_the_recording() {
-    let loki = LokiServer::start_shipped();
+    let loki = LokiServer::start_as_shipped();
     let mut command = Command::new(env!("CARGO_BIN_EXE_nomad-events"));
     let url = format!("http://{}", loki.address());
     without_cluster(&mut command).args(["demo", "--loki", &url]);

@@ -20,9 +20,9 @@ const READY_LIMIT: Duration = Duration::from_secs(60);
 const QUERY_LIMIT: usize = 200_000;
 /// How far from now an entry may be and still be found, both ways.
 const QUERY_SPAN_NANOS: i64 = 3 * 365 * 24 * 3600 * 1_000_000_000;
-/// The same of the shipped settings: what Loki takes of a query unless it is told otherwise.
-const SHIPPED_QUERY_SPAN_NANOS: i64 = 24 * 3600 * 1_000_000_000;
+/// The same of the shipped settings, which leave both at Loki's defaults: 5000, and a month.
 const SHIPPED_QUERY_LIMIT: usize = 5000;
+const SHIPPED_QUERY_SPAN_NANOS: i64 = 24 * 3600 * 1_000_000_000;
 
 /// A Loki with a folder that was empty, ended when this is dropped.
 pub(crate) struct LokiServer {
@@ -32,20 +32,13 @@ pub(crate) struct LokiServer {
 
 /// Where a Loki is, also while it is killed.
 struct Place {
-    settings: Settings,
     http: u16,
     grpc: u16,
-    /// Everything that it keeps.
+    /// Everything that it keeps, and the shipped settings if it runs with them.
     data: TempDir,
-}
-
-/// Which settings a Loki has.
-#[derive(Clone, Copy, Debug)]
-enum Settings {
-    /// `tests/servers/loki.yaml`.
-    OfTests,
-    /// `config/loki.yaml`.
-    Shipped,
+    settings: PathBuf,
+    query_limit: usize,
+    query_span_nanos: i64,
 }
 
 /// An entry as Loki holds it.
@@ -61,32 +54,22 @@ pub(crate) struct Entry {
     pub(crate) line: String,
 }
 
-impl Settings {
-    /// How far from now a query may look, both ways, and how many entries it may give.
-    fn reach(self) -> (i64, usize) {
-        match self {
-            Self::OfTests => (QUERY_SPAN_NANOS, QUERY_LIMIT),
-            Self::Shipped => (SHIPPED_QUERY_SPAN_NANOS, SHIPPED_QUERY_LIMIT),
-        }
-    }
-}
-
 impl LokiServer {
     /// Starts a Loki on free ports and waits until it takes and answers.
     pub(crate) fn start() -> Self {
-        Self::start_with(Settings::OfTests)
+        Self::start_in(Place::new)
     }
 
-    /// The same with the shipped settings.
-    pub(crate) fn start_shipped() -> Self {
-        Self::start_with(Settings::Shipped)
+    /// The same, with the settings that are shipped for the demo and for small clusters.
+    pub(crate) fn start_as_shipped() -> Self {
+        Self::start_in(|| Place::new().with_shipped_settings())
     }
 
-    fn start_with(settings: Settings) -> Self {
+    fn start_in(place_of: impl Fn() -> Place) -> Self {
         let binary = build::loki();
         let place = RefCell::new(None);
         let spawn = || {
-            let new = Place::new(settings);
+            let new = place_of();
             let started = (new.spawn(&binary), new.address());
             *place.borrow_mut() = Some(new);
             started
@@ -131,10 +114,10 @@ impl LokiServer {
         self.found(r#"{service_name=~".+"}"#)
     }
 
-    /// What a LogQL query for lines finds, oldest first within a stream.
+    /// The entries that a query finds, oldest first within a stream.
     pub(crate) fn found(&self, logql: &str) -> Result<Vec<Entry>, String> {
         let now = now_nanos();
-        let (span, limit) = self.place.settings.reach();
+        let (limit, span) = (self.place.query_limit, self.place.query_span_nanos);
         let target = http::target(
             "/loki/api/v1/query_range",
             &[
@@ -215,14 +198,50 @@ impl LokiServer {
 }
 
 impl Place {
-    fn new(settings: Settings) -> Self {
+    fn new() -> Self {
         let [http, grpc] = free_ports();
         Self {
-            settings,
             http,
             grpc,
             data: folder("loki-data"),
+            settings: Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/loki.yaml"),
+            query_limit: QUERY_LIMIT,
+            query_span_nanos: QUERY_SPAN_NANOS,
         }
+    }
+
+    /// With `config/loki.yaml`, in which only ports and folders are others.
+    fn with_shipped_settings(mut self) -> Self {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/loki.yaml");
+        let mut text = fs::read_to_string(shipped).expect("the shipped settings");
+        let folder = self.data.path().to_string_lossy();
+        for (shipped, ours) in [
+            (
+                "  http_listen_port: 3100",
+                format!(
+                    "  http_listen_address: 127.0.0.1\n  http_listen_port: {}",
+                    self.http
+                ),
+            ),
+            (
+                "grpc_listen_port: 9095",
+                format!("grpc_listen_port: {}", self.grpc),
+            ),
+            ("127.0.0.1:9095", format!("127.0.0.1:{}", self.grpc)),
+            ("path_prefix: /loki", format!("path_prefix: {folder}")),
+            (": /loki/", format!(": {folder}/")),
+        ] {
+            assert!(
+                text.contains(shipped),
+                "config/loki.yaml has no {shipped:?}"
+            );
+            text = text.replace(shipped, &ours);
+        }
+        self.settings = self.data.path().join("settings.yaml");
+        fs::write(&self.settings, text).expect("a file for the settings");
+        self.query_limit = SHIPPED_QUERY_LIMIT;
+        self.query_span_nanos = SHIPPED_QUERY_SPAN_NANOS;
+        self
     }
 
     fn address(&self) -> SocketAddr {
@@ -231,49 +250,14 @@ impl Place {
 
     fn spawn(&self, binary: &Path) -> Process {
         let mut command = Command::new(binary);
-        match self.settings {
-            Settings::OfTests => command
-                .env("LOKI_HTTP_PORT", self.http.to_string())
-                .env("LOKI_GRPC_PORT", self.grpc.to_string())
-                .env("LOKI_FOLDER", self.data.path())
-                .arg("-config.expand-env=true")
-                .arg(concat!(
-                    "-config.file=",
-                    env!("CARGO_MANIFEST_DIR"),
-                    "/tests/servers/loki.yaml"
-                )),
-            Settings::Shipped => command
-                .arg(format!("-config.file={}", self.shipped().display()))
-                .arg("-server.http-listen-address=127.0.0.1"),
-        };
+        command
+            .env("LOKI_HTTP_PORT", self.http.to_string())
+            .env("LOKI_GRPC_PORT", self.grpc.to_string())
+            .env("LOKI_FOLDER", self.data.path())
+            .arg("-config.expand-env=true")
+            .arg("-config.file")
+            .arg(&self.settings);
         Process::start("loki", folder("loki"), &mut command)
-    }
-
-    /// A copy of the shipped settings with the ports and the folder of this place.
-    fn shipped(&self) -> PathBuf {
-        let mut text =
-            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/config/loki.yaml")).to_owned();
-        for (written, ours) in [
-            (
-                "http_listen_port: 3100",
-                format!("http_listen_port: {}", self.http),
-            ),
-            (
-                "grpc_listen_port: 9095",
-                format!("grpc_listen_port: {}", self.grpc),
-            ),
-            ("127.0.0.1:9095", format!("127.0.0.1:{}", self.grpc)),
-            (": /loki", format!(": {}", self.data.path().display())),
-        ] {
-            assert!(
-                text.contains(written),
-                "config/loki.yaml has no {written:?}"
-            );
-            text = text.replace(written, &ours);
-        }
-        let file = self.data.path().join("loki.yaml");
-        fs::write(&file, text).expect("a file with the settings");
-        file
     }
 
     fn is_ready(&self) -> Result<(), String> {

@@ -283,10 +283,12 @@ fn io_problem(step: &'static str, error: io::Error) -> WriteProblem {
 fn read(path: &Path) -> Result<Option<State>, ReadProblem> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
-        // A link to what is not there now, on a disk that is not mounted, say, is not nothing.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return match fs::symlink_metadata(path) {
-                Ok(_) => Err(ReadProblem::Unreadable(error)),
+                // A link to what is not there now, on a disk that is not mounted, say, is not nothing.
+                Ok(link) if link.is_symlink() => Err(ReadProblem::Unreadable(error)),
+                // It was written for the first time between the two looks.
+                Ok(_) => read(path),
                 Err(_) => Ok(None),
             };
         }

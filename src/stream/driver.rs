@@ -38,6 +38,10 @@ const LINE_TIMEOUT: Duration = Duration::from_secs(300);
 /// A subscription waits so long for the list of namespaces at most; one that is slower is read beside the stream.
 const LIST_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// The first `Status` of a source comes after this long, or after an interval that is shorter: whoever looks at it, or alerts on its
+/// absence, need not wait for a whole interval.
+const FIRST_STATUS: Duration = Duration::from_secs(5);
+
 /// How often the gauge of the silence is set: as often as Vector reads it by default.
 const SILENCE_EVERY: Duration = Duration::from_secs(1);
 
@@ -132,7 +136,9 @@ impl<A: Agents> Driver<A> {
                 // It is known with the first line.
                 Mark::Nothing | Mark::Taken(_) => {}
                 Mark::From(index) => self.outbox.begin_at(at(index), Taken::Nothing),
-                Mark::After(index) => self.outbox.begin_at(at(index), Taken::All),
+                Mark::Now(index) | Mark::After(index) => {
+                    self.outbox.begin_at(at(index), Taken::All);
+                }
             }
             self.machine.begin_at(mark);
         }
@@ -205,7 +211,7 @@ impl<A: Agents> Driver<A> {
             let agents = Arc::clone(&self.agents);
             let latest = async move { agents.latest_index(endpoint).await };
             match self.meanwhile(latest).await {
-                Ok(index) => return Mark::After(index),
+                Ok(index) => return Mark::Now(index),
                 Err(error) => {
                     self.disconnected(endpoint, error, Purpose::Latest);
                     failures += 1;
@@ -480,8 +486,10 @@ fn at(index: RaftIndex) -> Position {
 /// Says once per interval how the source is, also when nothing else happens. A standby says nothing: the other one does.
 pub(super) async fn report_status(outbox: Arc<Outbox>, interval: Duration) {
     outbox.active().await;
+    let mut pause = FIRST_STATUS.min(interval);
     loop {
-        tokio::time::sleep(interval).await;
+        tokio::time::sleep(pause).await;
+        pause = interval;
         let status = outbox.status(Instant::now());
         outbox.push_notice(Notice {
             at: now_nanos(),

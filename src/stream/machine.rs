@@ -288,11 +288,14 @@ impl Machine {
         let resumed_at = self.mark.index();
         self.batch_seen = false;
         self.unknown_lines = false;
+        // From now on all is wanted: what is evicted before the next connection, if none is taken from this one, is missed.
         self.state = match self.mark {
             Mark::Nothing => {
-                // From now on all is wanted: what is evicted before the next connection, if none is taken from this one, is
-                // missed.
                 self.mark = Mark::From(RaftIndex(0));
+                State::Following { since: now }
+            }
+            Mark::Now(index) => {
+                self.mark = Mark::After(index);
                 State::Following { since: now }
             }
             _ => State::Joining(Joining {

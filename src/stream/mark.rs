@@ -22,6 +22,9 @@ pub(crate) enum Mark {
     Nothing,
     /// Not at all, and it is wanted from this index on.
     From(RaftIndex),
+    /// Not at all, and it is wanted from now on: this is the newest index. Until a server has accepted a subscription, nothing of
+    /// what it has forgotten is missed.
+    Now(RaftIndex),
     /// Not at all, and it is wanted from behind this index.
     After(RaftIndex),
     /// Up to and including lines of this index.
@@ -73,7 +76,7 @@ impl Mark {
     pub(crate) fn index(&self) -> RaftIndex {
         match self {
             Self::Nothing => RaftIndex(0),
-            Self::From(index) | Self::After(index) => *index,
+            Self::From(index) | Self::Now(index) | Self::After(index) => *index,
             Self::Taken(taken) => taken.index,
         }
     }
@@ -83,7 +86,7 @@ impl Mark {
         match self {
             Self::Nothing => false,
             Self::From(from) => index < *from,
-            Self::After(after) => index <= *after,
+            Self::Now(after) | Self::After(after) => index <= *after,
             Self::Taken(taken) => index < taken.index,
         }
     }
@@ -91,7 +94,7 @@ impl Mark {
     /// Whether something that is wanted, and was not taken, can lie before a first line of this index.
     pub(crate) fn leaves_out(&self, index: RaftIndex) -> bool {
         match self {
-            Self::Nothing => false,
+            Self::Nothing | Self::Now(_) => false,
             Self::From(from) => index > *from,
             // The index that follows directly can have lost one of its lines.
             Self::After(after) => index > *after,

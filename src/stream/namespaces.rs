@@ -158,6 +158,7 @@ pub(super) fn gap(namespace: Namespace, read: RaftIndex) -> Option<Gap> {
         to: Some(read),
         cause: GapCause::NamespaceAdded,
         namespace: Some(namespace.name),
+        again: false,
     })
 }
 

@@ -68,7 +68,7 @@ pub struct Started {
     pub resumed_from: Option<RaftIndex>,
     /// How often indexes began anew before.
     pub epoch: Epoch,
-    /// Gaps that were not filled when the last run ended. Each is told again.
+    /// Gaps that were not filled when the last run ended. Each is told [again](Gap::again).
     pub open_gaps: usize,
     /// Whether the position is saved.
     pub saves_position: bool,
@@ -134,6 +134,9 @@ pub struct Gap {
     pub cause: GapCause,
     /// The namespace that it is confined to; `null` for all.
     pub namespace: Option<String>,
+    /// Whether an earlier run has told it, and nothing has filled it since. Left out where it is news.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
 }
 
 impl Gap {
@@ -144,17 +147,20 @@ impl Gap {
             to,
             cause,
             namespace: None,
+            again: false,
         }
     }
 }
 
 impl From<&OpenGap> for Gap {
+    /// One that was saved, so an earlier run has told it.
     fn from(kept: &OpenGap) -> Self {
         Self {
             from: kept.from,
             to: kept.to,
             cause: kept.cause,
             namespace: kept.namespace.clone(),
+            again: true,
         }
     }
 }

@@ -104,6 +104,7 @@ fn merge(new: &mut Gap, old: &Gap) {
     new.to = old.to.max(new.to);
     // What is suspected may be more than what was seen to be discarded.
     new.cause = old.cause.max(new.cause);
+    new.again &= old.again;
 }
 
 #[cfg(test)]
@@ -123,6 +124,7 @@ mod tests {
                 to: to.map(RaftIndex),
                 cause,
                 namespace: None,
+                again: false,
             }),
         };
         let mut pending = Pending::default();
@@ -138,6 +140,28 @@ mod tests {
     }
 
     #[test]
+    fn a_gap_that_is_news_in_part_is_news() {
+        let gap = |from: u64, again| Notice {
+            at: 0,
+            index: RaftIndex(9),
+            kind: NoticeKind::Gap(Gap {
+                again,
+                ..Gap::of_all(RaftIndex(from), Some(RaftIndex(9)), GapCause::Evicted)
+            }),
+        };
+        for (first, second, both) in [
+            (true, true, true),
+            (true, false, false),
+            (false, true, false),
+        ] {
+            let mut pending = Pending::default();
+            pending.push(gap(5, first));
+            pending.push(gap(7, second));
+            assert_eq!(pending.0, [gap(5, both)]);
+        }
+    }
+
+    #[test]
     fn gaps_far_from_each_other_are_told_apart_and_resets_together() {
         let notice = |kind| Notice {
             at: 0,
@@ -150,6 +174,7 @@ mod tests {
                 to: Some(RaftIndex(to)),
                 cause: GapCause::Evicted,
                 namespace: None,
+                again: false,
             }))
         };
         let mut pending = Pending::default();
@@ -220,6 +245,7 @@ mod tests {
                 to: Some(RaftIndex(9)),
                 cause: GapCause::NamespaceAdded,
                 namespace: namespace.map(|number| format!("ns-{number}")),
+                again: false,
             }),
         };
         let mut pending = Pending::default();

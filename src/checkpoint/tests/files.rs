@@ -183,6 +183,24 @@ fn what_cannot_be_read_is_an_error_with_the_file_and_the_remedy() {
 }
 
 /// `build` would never return.
+/// `validate` beside a source that saves for the first time said now and then that there was no such file.
+#[test]
+fn a_first_write_between_two_looks_is_no_mistake() {
+    let data = TempDir::new().unwrap();
+    let text = encode(&state(1, 1)).unwrap();
+    for round in 0..3000 {
+        let folder = Folder::of(data.path(), &format!("nomad-{round}")).unwrap();
+        fs::create_dir(folder.path()).unwrap();
+        let unfinished = folder.path().join("unfinished");
+        fs::write(&unfinished, &text).unwrap();
+        let file = folder.file();
+        std::thread::scope(|scope| {
+            scope.spawn(|| fs::rename(&unfinished, &file).unwrap());
+            while folder.read().unwrap().is_none() {}
+        });
+    }
+}
+
 #[test]
 fn a_pipe_in_place_of_the_file_is_not_waited_for() {
     let data = TempDir::new().unwrap();

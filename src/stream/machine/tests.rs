@@ -344,6 +344,7 @@ fn what_went_by_between_two_connects_before_the_first_line_was_taken_is_a_gap() 
     for (mark, asked) in [
         (Mark::Nothing, 0),
         (Mark::From(RaftIndex(5)), 5),
+        (Mark::Now(RaftIndex(5)), 5),
         (Mark::After(RaftIndex(5)), 5),
     ] {
         let mut lab = Lab::new(mark);
@@ -366,9 +367,26 @@ fn what_went_by_between_two_connects_before_the_first_line_was_taken_is_a_gap() 
     }
 }
 
+/// The server has forgotten the mark long ago, as one buffer is filled by the events of all topics.
+#[test]
+fn the_first_event_of_a_narrow_subscription_from_now_on_is_no_gap() {
+    let mut lab = Lab::new(Mark::Now(RaftIndex(5)));
+    lab.step(Input::Begin);
+    lab.step(Input::Accepted);
+    assert_eq!(lab.line(900, &["x"]), ["connected 0 at 5", "emit 900 x"]);
+    // Once something was taken it has to be shown again, as ever.
+    lab.end();
+    lab.step(Input::Accepted);
+    lab.beat();
+    assert_eq!(
+        lab.line(990, &["y"]),
+        ["gap 900 to 990 evicted", "emit 990 y"]
+    );
+}
+
 #[test]
 fn start_at_latest_drops_the_mark_itself() {
-    let mut lab = Lab::new(Mark::After(RaftIndex(5)));
+    let mut lab = Lab::new(Mark::Now(RaftIndex(5)));
     lab.step(Input::Begin);
     lab.step(Input::Accepted);
     // Asked for more than it has, Nomad repeats its last line.

@@ -138,6 +138,7 @@ fn an_unparsable_line_between_queued_batches_is_not_announced_as_a_gap_before_th
                 to: None,
                 cause: GapCause::LineDiscarded,
                 namespace: None,
+                again: false,
             }),
         });
     };

@@ -28,7 +28,7 @@ async fn the_shipped_pipelines_pass_their_tests() {
             9,
         ),
         (&["config/drained.toml", "config/drained.tests.toml"], 3),
-        (&["config/alerts.toml", "config/alerts.tests.toml"], 4),
+        (&["config/alerts.toml", "config/alerts.tests.toml"], 5),
         (&["--config", "config/vector.toml"], 0),
     ] {
         pass(files, passed).await;
@@ -37,7 +37,7 @@ async fn the_shipped_pipelines_pass_their_tests() {
 
 #[tokio::test]
 async fn the_shipped_pipeline_of_images_passes_its_tests() {
-    pass(&["config/slack.toml", "config/slack.tests.toml"], 4).await;
+    pass(&["config/slack.toml", "config/slack.tests.toml"], 5).await;
 }
 
 async fn pass(files: &[&str], passed: usize) {

@@ -237,7 +237,7 @@ impl World {
         let (mark, taken) = match self.runs.start {
             Start::Nothing => return,
             Start::From(index) => (Mark::From(RaftIndex(index)), Taken::Nothing),
-            Start::Latest(lines) => (Mark::After(RaftIndex(2 * lines as u64)), Taken::All),
+            Start::Latest(lines) => (Mark::Now(RaftIndex(2 * lines as u64)), Taken::All),
         };
         let index = mark.index();
         self.machine.machine.begin_at(mark);

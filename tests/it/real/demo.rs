@@ -165,6 +165,20 @@ fn every_job_of_the_demo_and_of_the_deployment_is_taken_by_nomad() {
     ignore = "needs Go and minutes: cargo test --features real-servers"
 )]
 fn a_round_of_the_demo_shows_everything_that_the_dashboard_is_for() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nomad-events"));
+    command.arg("run");
+    assert_a_round_shows_everything("nomad-events", command);
+}
+
+#[test]
+#[ignore = "needs Vector with the plugin: NOMAD_VECTOR=path cargo test --features real-servers nomad_vector -- --ignored"]
+fn a_round_of_the_demo_shows_everything_by_nomad_vector() {
+    let program =
+        std::env::var_os("NOMAD_VECTOR").expect("NOMAD_VECTOR has the path of the program");
+    assert_a_round_shows_everything("nomad-vector", Command::new(program));
+}
+
+fn assert_a_round_shows_everything(name: &'static str, mut command: Command) {
     let nomad = agent();
     let loki = LokiServer::start_as_shipped();
     run(nomad.command("sh").args([PLAY, "namespace"]), &[0]);
@@ -173,10 +187,9 @@ fn a_round_of_the_demo_shows_everything_that_the_dashboard_is_for() {
     let hook = runtime.block_on(Hook::start(|_| None));
     let reader = Reader::start(nomad.api().clone(), &TOPICS, "*");
     let positions = folder("demo");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_nomad-events"));
     without_cluster(&mut command)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args(["run", "--config", "config/vector.toml"])
+        .args(["--config", "config/vector.toml"])
         .args([
             "--config",
             "config/alerts.toml",
@@ -188,7 +201,7 @@ fn a_round_of_the_demo_shows_everything_that_the_dashboard_is_for() {
         .env("LOKI_ADDR", format!("http://{}", loki.address()))
         .env("NOMAD_EVENTS_DATA_DIR", positions.path());
     let began = Instant::now();
-    let mut source = Process::start("nomad-events", folder("source"), &mut command);
+    let mut source = Process::start(name, folder("source"), &mut command);
     // What posts begins with what happens from now on.
     wait_for("every source has begun", ROUND_LIMIT, || {
         let begun = |id: &str| positions.path().join(id).join("position.json").exists();

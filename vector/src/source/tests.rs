@@ -246,7 +246,11 @@ async fn what_a_version_has_changed_is_in_its_event_and_in_the_schema() {
     let payload = r#"{"Job":{"ID":"web","Version":1,"CreateIndex":4,"JobModifyIndex":5}}"#;
     let registered = || event("Job", "JobRegistered", "web").payload(payload);
     for log_namespace in [false, true] {
-        let ours = if log_namespace { "%nomad_events" } else { "nomad" };
+        let ours = if log_namespace {
+            "%nomad_events"
+        } else {
+            "nomad"
+        };
         for (answer, path, value) in [
             (VERSIONS, "changes.fields[0].new", "app:2"),
             ("{}", "changes_error", "is no list of versions"),

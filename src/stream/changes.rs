@@ -31,6 +31,10 @@ const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 const TOPIC: &str = "Job";
 
+/// Said of a version whose changes were not asked for, or not remembered: there is room for [`MAX_BYTES`].
+const NOT_ASKED: &str =
+    "not asked: the question before had failed, or too much has changed at once";
+
 /// A job, from its registration to its purge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct JobKey {
@@ -100,7 +104,10 @@ impl JobVersions {
                 let asked = self.ask(agents, endpoint, &new, deadline).await;
                 done.asked = Some(asked);
             }
-            done.bytes += self.changes_of(&new).map_or(0, |changes| changes.bytes());
+            let changes = self
+                .changes_of(&new)
+                .map_or_else(|| unknown(NOT_ASKED), Arc::clone);
+            done.bytes += changes.bytes();
         }
         done
     }
@@ -111,9 +118,11 @@ impl JobVersions {
         if self.is_told(&new) {
             return None;
         }
-        let changes = self.changes_of(&new).map(Arc::clone);
+        let changes = self
+            .changes_of(&new)
+            .map_or_else(|| unknown(NOT_ASKED), Arc::clone);
         self.entry(new.job).told = new.version;
-        Some(changes.unwrap_or_else(|| unknown("not asked, since the question before had failed")))
+        Some(changes)
     }
 
     /// Other indexes begin: a version may come again and be another one.

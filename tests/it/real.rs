@@ -5,6 +5,7 @@ mod cluster;
 mod compare;
 mod crashes;
 mod demo;
+mod deployed;
 mod grafana;
 mod tls;
 mod witness;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::event::RaftIndex;
 
 fn parse(text: &str) -> Result<Settings, String> {
     let options: Options = serde_json::from_str(text).map_err(|error| error.to_string())?;

@@ -12,6 +12,7 @@ use crate::nomad::{Namespace, NamespaceList, Tables};
 use crate::options::Options;
 use crate::position::Delivery;
 use crate::stream::Item;
+use crate::stream::agents::Body;
 
 /// What an agent does with one subscription: after so long, so many bytes; then nothing.
 type Script = Vec<(Duration, &'static str)>;

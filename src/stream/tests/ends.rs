@@ -171,3 +171,25 @@ async fn a_stream_may_be_cut_into_reads_anywhere() {
         );
     }
 }
+
+/// A dashboard showed the source as silent for its first minute.
+#[tokio::test(start_paused = true)]
+async fn the_first_status_does_not_wait_for_a_whole_interval() {
+    for (options, moments) in [
+        ("{}", [5, 65, 125]),
+        (r#"{"status_interval_secs": 2}"#, [2, 4, 6]),
+    ] {
+        let memory = Memory::new(|_, request| match asked_for(request) {
+            None => list(),
+            Some(_) => vec![Act::Bytes(Framing::Close.answer([]).into()), Act::Hold],
+        });
+        let begun = tokio::time::Instant::now();
+        let mut follower = Follower::with(&memory, options);
+        for (number, at) in (1..).zip(moments) {
+            follower
+                .until("Status", |follower| follower.count("Status") == number)
+                .await;
+            assert_eq!(begun.elapsed().as_secs(), at, "{options}");
+        }
+    }
+}

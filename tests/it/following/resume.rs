@@ -162,12 +162,15 @@ async fn what_was_forgotten_in_between_is_a_gap_now_and_at_the_next_start() {
     fake.evict_to(12);
     let mut follower = start(&data, &fake, "{}");
     follower.until_notices("Gap", 1).await;
+    // It is news.
+    assert_eq!(fields(&follower, "Gap").get("again"), None);
     follower.until_events(1).await;
     assert_eq!(follower.close(super::PATIENCE).await, 0);
 
     let mut follower = start(&data, &fake, "{}");
     follower.until_notices("Gap", 1).await;
     let gap = fields(&follower, "Gap");
+    assert_eq!(gap["again"], true);
     assert_eq!((&gap["from"], &gap["to"]), (&7.into(), &12.into()));
     assert_eq!(gap["cause"], "evicted");
     assert_eq!(fields(&follower, "Started")["open_gaps"], 1);

@@ -63,7 +63,6 @@ pub struct ChangedField {
     pub old: String,
     /// The value now: an image, `[REDACTED]`, or empty where there is none.
     pub new: String,
-    is_image: bool,
 }
 
 /// What became of a field.
@@ -117,7 +116,7 @@ impl ChangedField {
     /// Whether it is the container image of a task. That of a sidecar is one, too: Nomad makes a task of it.
     #[must_use]
     pub fn is_image(&self) -> bool {
-        self.is_image
+        self.task.is_some() && self.name == IMAGE
     }
 
     fn bytes(&self) -> usize {
@@ -229,7 +228,7 @@ impl JobDiff {
             mut fields, count, ..
         } = found;
         if count > MAX_FIELDS {
-            fields.sort_by_key(|field| !field.is_image);
+            fields.sort_by_key(|field| !field.is_image());
             fields.truncate(MAX_FIELDS);
         }
         JobChanges {
@@ -269,8 +268,15 @@ impl Found {
                 // `None`: what did not change is shown beside what did.
                 _ => continue,
             };
-            let name = shortened(&format!("{path}{}", field.name));
-            let is_image = self.task.is_some() && name == IMAGE;
+            let mut changed = ChangedField {
+                task_group: self.task_group.clone(),
+                task: self.task.clone(),
+                name: shortened(&format!("{path}{}", field.name)),
+                kind,
+                old: String::new(),
+                new: String::new(),
+            };
+            let is_image = changed.is_image();
             self.count += 1;
             let of_its_kind = if is_image {
                 self.images += 1;
@@ -288,15 +294,9 @@ impl Found {
                 }
                 _ => REDACTED.to_owned(),
             };
-            self.fields.push(ChangedField {
-                task_group: self.task_group.clone(),
-                task: self.task.clone(),
-                name,
-                kind,
-                old: value(&field.old),
-                new: value(&field.new),
-                is_image,
-            });
+            changed.old = value(&field.old);
+            changed.new = value(&field.new);
+            self.fields.push(changed);
         }
         for object in objects.into_iter().flatten() {
             let path = shortened(&format!("{path}{}", object.name)) + ".";

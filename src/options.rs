@@ -153,10 +153,11 @@ impl Options {
         // An empty variable counts as unset, as Nomad's own client has it.
         let env = |name: &str| env(name).filter(|value| !value.is_empty());
         let endpoints = self.resolve_endpoints(&env)?;
+        let tls = tls::resolve(self.tls.as_ref(), &endpoints, &env)?;
+        let topics = topics::parse(self.topics.as_deref())?;
         Ok(Settings {
-            tls: tls::resolve(self.tls.as_ref(), &endpoints, &env)?,
+            tls,
             endpoints,
-            topics: topics::parse(self.topics.as_deref())?,
             namespace: self.resolve_namespace()?,
             region: self.resolve_region(&env)?,
             token: self.resolve_token(&env)?,
@@ -164,7 +165,8 @@ impl Options {
             data_dir: self.resolve_data_dir()?,
             folder: None,
             redact: self.redact.unwrap_or(true),
-            job_changes: self.resolve_job_changes()?,
+            job_changes: self.resolve_job_changes(&topics)?,
+            topics,
             multiple_outputs: self.multiple_outputs,
             max_line_bytes: self.resolve_max_line_bytes()?,
             queue_bytes: self
@@ -272,17 +274,15 @@ impl Options {
         }
     }
 
-    fn resolve_job_changes(&self) -> Result<bool, OptionError> {
-        let has_jobs = |topics: &[String]| {
-            (topics.iter()).any(|topic| topic == "*" || topic.split(':').next() == Some("Job"))
-        };
-        match &self.topics {
-            Some(topics) if self.job_changes && !has_jobs(topics) => Err(OptionError::new(
+    fn resolve_job_changes(&self, topics: &[TopicFilter]) -> Result<bool, OptionError> {
+        let has_jobs = (topics.iter()).any(|filter| ["*", "Job"].contains(&&*filter.topic));
+        if self.job_changes && !has_jobs {
+            return Err(OptionError::new(
                 "job_changes",
                 "it needs the topic Job, which `topics` has not; add it there, or leave this option out",
-            )),
-            _ => Ok(self.job_changes),
+            ));
         }
+        Ok(self.job_changes)
     }
 
     fn resolve_namespace(&self) -> Result<String, OptionError> {

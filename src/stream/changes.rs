@@ -64,8 +64,6 @@ struct Known {
 pub(super) struct JobVersions {
     /// Those that were asked about last are at the end.
     known: VecDeque<Known>,
-    /// Of all changes.
-    bytes: usize,
     /// After a failure.
     rest_until: Option<Instant>,
 }
@@ -186,8 +184,8 @@ impl JobVersions {
             bytes: 0,
             told: 0,
         }));
-        while self.known.len() > 1 && (self.known.len() > MAX_JOBS || self.bytes > MAX_BYTES) {
-            self.bytes -= self.known.pop_front().map_or(0, |known| known.bytes);
+        while self.known.len() > 1 && (self.known.len() > MAX_JOBS || self.bytes() > MAX_BYTES) {
+            self.known.pop_front();
         }
         let last = self.known.len() - 1;
         &mut self.known[last]
@@ -195,11 +193,12 @@ impl JobVersions {
 
     fn remember(&mut self, job: &JobKey, changes: BTreeMap<u64, Arc<Changes>>) {
         let known = self.entry(job.clone());
-        let before = known.bytes;
+        known.bytes = changes.values().map(|changes| changes.bytes()).sum();
         known.changes = changes;
-        known.bytes = known.changes.values().map(|changes| changes.bytes()).sum();
-        let now = known.bytes;
-        self.bytes = self.bytes - before + now;
+    }
+
+    fn bytes(&self) -> usize {
+        self.known.iter().map(|known| known.bytes).sum()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The README is true where a machine can tell.
 
 pub(crate) mod dashboards;
-mod deploy;
+pub(crate) mod deploy;
 pub(crate) mod images;
 
 use std::collections::BTreeSet;

@@ -182,7 +182,6 @@ fn what_cannot_be_read_is_an_error_with_the_file_and_the_remedy() {
     }
 }
 
-/// `build` would never return.
 /// `validate` beside a source that saves for the first time said now and then that there was no such file.
 #[test]
 fn a_first_write_between_two_looks_is_no_mistake() {
@@ -201,6 +200,7 @@ fn a_first_write_between_two_looks_is_no_mistake() {
     }
 }
 
+/// `build` would never return.
 #[test]
 fn a_pipe_in_place_of_the_file_is_not_waited_for() {
     let data = TempDir::new().unwrap();

@@ -9,7 +9,8 @@ use nomad_events::options::DEFAULT_STOP_TIMEOUT_SECS;
 use super::{root, text_of};
 
 const COMPOSE: &str = "docker-compose.yml";
-const JOB: &str = "deploy/nomad/nomad-events.nomad.hcl";
+/// The job that runs the source on the cluster.
+pub(crate) const JOB: &str = "deploy/nomad/nomad-events.nomad.hcl";
 const UNIT: &str = "deploy/systemd/nomad-vector.service";
 
 fn compose() -> Value {
@@ -33,11 +34,14 @@ fn texts(list: &Value) -> Vec<&str> {
 }
 
 /// What stands between two marks, the first time.
-fn between<'t>(text: &'t str, before: &str, after: &str) -> &'t str {
+pub(crate) fn between<'t>(text: &'t str, before: &str, after: &str) -> &'t str {
     let (_, rest) = text
         .split_once(before)
         .unwrap_or_else(|| panic!("there is no {before:?}"));
-    rest.split(after).next().unwrap_or(rest)
+    let (between, _) = rest
+        .split_once(after)
+        .unwrap_or_else(|| panic!("there is no {after:?} behind {before:?}"));
+    between
 }
 
 fn seconds(text: &str) -> u64 {

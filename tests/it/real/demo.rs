@@ -9,6 +9,7 @@ use serde_yaml::Value;
 use tokio::time::Instant;
 
 use crate::commands::hook::Hook;
+use crate::documentation::deploy::{JOB, between};
 use crate::documentation::text_of;
 use crate::servers::expect::expected;
 use crate::servers::judge;
@@ -24,9 +25,8 @@ use super::{
 const COMPOSE: &str = "docker-compose.yml";
 const PLAY: &str = "deploy/demo/play.sh";
 const JOBS: &str = "deploy/demo/jobs";
-/// The job that runs the source on the cluster, and the page with its command.
-const DEPLOYED: &str = "deploy/nomad/nomad-events.nomad.hcl";
-const DEPLOYED_PAGE: &str = "deploy/nomad/README.md";
+/// The page with the commands for the job that runs the source on the cluster.
+pub(super) const DEPLOYED_PAGE: &str = "deploy/nomad/README.md";
 /// From the start of a round until everything that it shows is in Loki: it takes 40 s, and the first `Status` comes after 60.
 const ROUND_LIMIT: Duration = Duration::from_secs(90);
 
@@ -112,7 +112,7 @@ fn agent() -> NomadServer {
 }
 
 /// Runs a command to its end; panics unless it ends with one of these codes.
-fn run(command: &mut Command, good: &[i32]) {
+pub(super) fn run(command: &mut Command, good: &[i32]) {
     let output = command.output().expect("the command starts");
     let code = output.status.code();
     assert!(
@@ -126,8 +126,7 @@ fn run(command: &mut Command, good: &[i32]) {
 /// The variables with which the page of the deployed job runs it.
 fn variables() -> Vec<String> {
     let page = text_of(DEPLOYED_PAGE);
-    let (_, command) = page.split_once("nomad job run ").expect("its command");
-    let (options, _) = command.split_once(DEPLOYED).expect("its file");
+    let options = between(&page, "nomad job run ", JOB);
     let words = options.split_whitespace().filter(|word| *word != "\\");
     words.map(str::to_owned).collect()
 }
@@ -146,7 +145,7 @@ fn every_job_of_the_demo_and_of_the_deployment_is_taken_by_nomad() {
         .map(|file| (file, Vec::new()))
         .collect();
     assert!(jobs.len() > 4, "the jobs were not found: {jobs:?}");
-    jobs.push((DEPLOYED.to_owned(), variables()));
+    jobs.push((JOB.to_owned(), variables()));
     for (file, variables) in jobs {
         // A plan ends with 1 when allocations would change, and with 255 when there is none.
         for (what, good) in [("validate", &[0][..]), ("plan", &[0, 1])] {

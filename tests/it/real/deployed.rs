@@ -2,16 +2,15 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
+use super::demo::{DEPLOYED_PAGE, run};
+use crate::documentation::deploy::{JOB, between};
 use crate::documentation::text_of;
 use crate::servers::loki::{Entry, LokiServer};
 use crate::servers::nomad::NomadServer;
 use crate::servers::{Leftover, folder, wait_for};
 
-const JOB: &str = "deploy/nomad/nomad-events.nomad.hcl";
-const PAGE: &str = "deploy/nomad/README.md";
 /// What the embedded host is told instead: it knows no limit beside that of the source.
 const ARGUMENTS: &str = r#"["run", "--config", "${NOMAD_TASK_DIR}/vector.toml"]"#;
 /// Until a job that was registered has done what is waited for.
@@ -33,12 +32,6 @@ fn the_job_goes_on_where_it_was_by_nomad_vector() {
     let program =
         std::env::var_os("NOMAD_VECTOR").expect("NOMAD_VECTOR has the path of the program");
     assert_the_job_goes_on(Path::new(&program), None);
-}
-
-/// What stands between two texts, the first time.
-fn between<'t>(text: &'t str, before: &str, after: &str) -> &'t str {
-    let (_, rest) = text.split_once(before).expect("what is before");
-    rest.split_once(after).expect("what is behind").0
 }
 
 /// The job with its program as a process of the machine. With its own arguments, unless there are others.
@@ -63,16 +56,6 @@ fn job(program: &Path, arguments: Option<&str>) -> String {
     changed
 }
 
-fn run(command: &mut Command) {
-    let output = command.output().expect("the command starts");
-    assert!(
-        output.status.success(),
-        "{command:?}: {}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
-
 fn assert_the_job_goes_on(program: &Path, arguments: Option<&str>) {
     let nomad = NomadServer::start();
     let loki = LokiServer::start();
@@ -82,21 +65,22 @@ fn assert_the_job_goes_on(program: &Path, arguments: Option<&str>) {
         command
     };
     // As the page has it.
-    let page = text_of(PAGE).replace("\\\n", " ").replace('"', "");
+    let page = text_of(DEPLOYED_PAGE).replace("\\\n", " ").replace('"', "");
     let policy = between(&page, "nomad acl policy apply ", "\n");
     let policy = policy.replace("-description Reads the event stream", "");
-    run(commands()
-        .args(["acl", "policy", "apply"])
-        .args(policy.split_whitespace()));
+    let words = ["acl", "policy", "apply"]
+        .into_iter()
+        .chain(policy.split_whitespace());
+    run(commands().args(words), &[0]);
 
     let place = folder("job");
     let file = place.path().join("nomad-events.nomad.hcl");
     let register = |text: &str| {
         fs::write(&file, text).expect("a file for the job");
         let loki = format!("loki_addr=http://{}", loki.address());
-        run(commands()
-            .args(["job", "run", "-detach", "-var", "image=none", "-var", &loki])
-            .arg(&file));
+        let mut command = commands();
+        command.args(["job", "run", "-detach", "-var", "image=none", "-var", &loki]);
+        run(command.arg(&file), &[0]);
     };
     let until_found = |what: &str, query: &str| -> Vec<Entry> {
         wait_for(what, LIMIT, || match loki.found(query) {
@@ -121,7 +105,10 @@ fn assert_the_job_goes_on(program: &Path, arguments: Option<&str>) {
     let started = r#"{topic="NomadEvents", type="Started"} | json | continuity="saved""#;
     until_found("the update has begun at the saved position", started);
 
-    run(commands().args(["job", "stop", "-detach", "nomad-events"]));
+    run(
+        commands().args(["job", "stop", "-detach", "nomad-events"]),
+        &[0],
+    );
     wait_for("both allocations have ended", LIMIT, || {
         let allocations = nomad.get("/v1/allocations")?;
         let allocations = allocations.as_array().cloned().unwrap_or_default();

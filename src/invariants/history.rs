@@ -95,6 +95,8 @@ pub enum Seen {
     CountedLost(u64),
     /// A gap was announced that is not that of a reset.
     Gap(Range),
+    /// It was found that something is missing there, and nothing was announced: a gap that is kept open has all of it.
+    GapKnown(Range),
     /// The indexes begin anew for the source, which it has still to announce. Nothing is claimed of them before it has come upon a
     /// server.
     EpochBegan(Epoch),
@@ -175,6 +177,16 @@ impl Covered {
 }
 
 impl Range {
+    /// Whether all of the other is in it.
+    pub(super) fn includes(self, other: Self) -> bool {
+        let ends_later = match (self.to, other.to) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(to), Some(other)) => other <= to,
+        };
+        self.from <= other.from && ends_later
+    }
+
     /// Whether an index lies in it, its ends included.
     pub(super) fn has(self, index: RaftIndex) -> bool {
         self.from <= index && self.to.is_none_or(|to| index <= to)

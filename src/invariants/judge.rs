@@ -70,7 +70,7 @@ struct HandedOut<'h> {
     redelivery: u32,
 }
 
-/// A gap, and how often the cluster had been rebuilt when it was first heard of.
+/// A gap, and how often the cluster had been rebuilt when it was first heard of, or found again.
 #[derive(Clone, Copy)]
 struct Said {
     range: Range,
@@ -135,6 +135,7 @@ impl<'h> Judge<'h> {
                     cluster,
                 });
             }
+            Seen::GapKnown(range) => self.find_again(*range),
             Seen::EpochBegan(epoch) => {
                 self.epochs.entry(*epoch).or_insert(self.cluster);
                 self.since = self.written.len();
@@ -314,7 +315,7 @@ impl<'h> Judge<'h> {
         self.saved = Some(saved);
     }
 
-    /// Notes the gaps that are kept open, each with the cluster at which it was first heard of.
+    /// Notes the gaps that are kept open, each with the cluster at which it was first heard of, or found again.
     fn keep(&mut self, saved: &'h Saved) {
         let known = std::mem::take(&mut self.kept);
         let cluster = |range: &Range| {
@@ -330,6 +331,16 @@ impl<'h> Judge<'h> {
             cluster: cluster(range),
         });
         self.kept = kept.collect();
+    }
+
+    /// A gap that is found once more speaks of the cluster that is there now, too. Indexes of two clusters do not compare, so
+    /// nobody can say more of one that was rebuilt unnoticed.
+    fn find_again(&mut self, found: Range) {
+        let cluster = self.cluster;
+        let known = self.gaps.iter_mut().chain(&mut self.kept);
+        for said in known.filter(|said| said.range.includes(found)) {
+            said.cluster = cluster;
+        }
     }
 
     // --- handing out and answers ---

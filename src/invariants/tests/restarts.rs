@@ -320,6 +320,46 @@ fn after_a_reset_the_new_indexes_count() {
     assert_eq!(broken(&before), ["NE-1"]);
 }
 
+/// A rebuild that nobody can notice, since the new cluster is past the index of the old one. What the old one had behind that
+/// index is gone.
+#[test]
+fn a_gap_that_is_found_again_speaks_of_the_cluster_that_is_there_now() {
+    let open = range(9, Some(12));
+    let passed = |found: &[Seen]| {
+        let mut history = stopped();
+        history.written.push(written(13, 5));
+        for (index, event) in [(12, 6), (14, 7)] {
+            history.written.push(Written {
+                cluster: 1,
+                ..written(index, event)
+            });
+        }
+        history.seen.extend([
+            Seen::Started { topics: usize::MAX },
+            positions(9, 9, 9),
+            saved(at(0, 9), &[4], &[open]),
+            Seen::Gap(open),
+            Seen::Rebuilt,
+        ]);
+        history.seen.extend_from_slice(found);
+        history.seen.extend([
+            emitted(1, 12, &[6]),
+            emitted(2, 14, &[7]),
+            delivered(1),
+            delivered(2),
+            positions(14, 14, 14),
+            saved(at(0, 14), &[7], &[open]),
+        ]);
+        history
+    };
+    assert_eq!(broken(&passed(&[])), ["NE-1"]);
+    assert_eq!(broken(&passed(&[Seen::GapKnown(open)])), [""; 0]);
+    // Only all of it is the same gap.
+    for other in [range(9, Some(13)), range(8, Some(12)), range(9, None)] {
+        assert_eq!(broken(&passed(&[Seen::GapKnown(other)])), ["NE-1"]);
+    }
+}
+
 #[test]
 fn an_answer_for_the_old_epoch_does_not_move_the_new_one() {
     let late = |moves: bool| {

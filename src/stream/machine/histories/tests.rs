@@ -103,3 +103,16 @@ fn what_was_taken_in_doubt_does_not_close_the_gap_that_it_made() {
     let history = World::new(&script, None).run(&script);
     assert_eq!(history.check(), Ok(()), "{history:?}");
 }
+
+/// Nobody can notice that rebuild. What it has taken is told by the gap that is found again, and needs no second notice.
+#[test]
+fn a_gap_that_is_found_again_speaks_of_the_cluster_that_is_there_now() {
+    let script = needed::a_rebuilt_cluster_has_the_same_gap();
+    let mut history = World::new(&script, None).run(&script);
+    assert_eq!(history.check(), Ok(()), "{history:?}");
+    let found_again = |seen: &Seen| matches!(seen, Seen::GapKnown(_));
+    assert!(history.seen.iter().any(found_again), "{history:?}");
+    history.seen.retain(|seen| !found_again(seen));
+    let lost = history.check().err().map(|found| found.invariant.id());
+    assert_eq!(lost, Some("NE-1"), "{history:?}");
+}

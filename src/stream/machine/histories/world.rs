@@ -198,6 +198,9 @@ impl World {
                     }
                     if self.outbox.open_gap(self.kept(&gap)) {
                         self.tell_gap(gap);
+                    } else {
+                        let (from, to) = (gap.from, gap.to);
+                        self.history.seen.push(Seen::GapKnown(Range { from, to }));
                     }
                 }
                 Output::StartMark(index) => self.first_line(index),

@@ -160,6 +160,36 @@ pub(super) fn doubtful_lines_come_again() -> Script {
     of(actions)
 }
 
+/// Index 2 is evicted, a crash follows, and the cluster that is there afterwards has evicted index 2, too. The one before was at 5.
+pub(super) fn a_rebuilt_cluster_has_the_same_gap() -> Script {
+    let evict = Action::Evict { server: 0, kept: 0 };
+    let actions = Actions::default()
+        .append(&[1], 0)
+        .read()
+        .deliver(1)
+        .and(Action::Save)
+        .and(Action::Cut)
+        .append(&[1], 0)
+        .and(evict.clone())
+        .append(&[1], 0)
+        .read()
+        .and(Action::Save)
+        .and(Action::Crash {
+            lands: false,
+            away: false,
+        })
+        .deliver(0)
+        .append(&[1, 1], 0)
+        .and(Action::Rebuild { back: u64::MAX })
+        .append(&[2], 0)
+        .and(evict)
+        .append(&[1, 3], 0)
+        .read()
+        .deliver(2)
+        .and(Action::Save);
+    of(actions)
+}
+
 fn of(actions: Actions) -> Script {
     Script {
         start: Start::Nothing,

@@ -70,8 +70,8 @@ pub enum Seen {
         /// How many.
         topics: usize,
     },
-    /// A source that begins, or whose indexes have begun anew, has come upon its first server: what was written before this event
-    /// is gone.
+    /// A source that begins has come upon its first server, or its indexes have begun anew and the first line has come: what was
+    /// written before this event is gone.
     Follows {
         /// The name of the first event that is there.
         since: u64,
@@ -97,8 +97,8 @@ pub enum Seen {
     Gap(Range),
     /// It was found that something is missing there, and nothing was announced: a gap that is kept open has all of it.
     GapKnown(Range),
-    /// The indexes begin anew for the source, which it has still to announce. Nothing is claimed of them before it has come upon a
-    /// server.
+    /// The indexes begin anew for the source, which it has still to announce. Nothing is claimed of them before a line has come: it
+    /// is in the gap of the reset.
     EpochBegan(Epoch),
     /// That was announced, as a reset and as a gap.
     Reset(Epoch),

@@ -298,14 +298,12 @@ impl Machine {
                 self.mark = Mark::After(index);
                 State::Following { since: now }
             }
-            _ => State::Joining(Joining {
-                since: now,
-                open: true,
+            _ => {
+                let mut joining = Joining::open(now, now);
                 // That nothing comes of a stream from the earliest on is no wonder.
-                prove_by: (resumed_at > RaftIndex(0)).then_some(now + PROOF_TIMEOUT),
-                older: None,
-                doubt: None,
-            }),
+                joining.prove_by.take_if(|_| resumed_at == RaftIndex(0));
+                State::Joining(joining)
+            }
         };
         vec![Output::Connected {
             endpoint: self.endpoint,

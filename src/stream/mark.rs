@@ -102,6 +102,11 @@ impl Mark {
         }
     }
 
+    /// Whether all that was taken of its index came through earlier connections.
+    pub(crate) fn was_taken_before(&self) -> bool {
+        matches!(self, Self::Taken(taken) if taken.latest.is_none() && taken.fresh.is_empty())
+    }
+
     /// Takes a line: moves the mark, and gives what of the line is new.
     pub(crate) fn take(
         &mut self,

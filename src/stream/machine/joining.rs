@@ -25,6 +25,19 @@ pub(super) struct Joining {
     pub(super) doubt: Option<Doubt>,
 }
 
+impl Joining {
+    /// Something has to come that shows it.
+    pub(super) fn open(since: Duration, now: Duration) -> Self {
+        Self {
+            since,
+            open: true,
+            prove_by: Some(now + PROOF_TIMEOUT),
+            older: None,
+            doubt: None,
+        }
+    }
+}
+
 /// Lines below the one resumed at, and nothing else.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Older {
@@ -50,8 +63,18 @@ impl Machine {
         }
         let asked = self.mark.index();
         let leaves_out = self.mark.leaves_out(index);
+        let was_taken_before = self.mark.was_taken_before();
         let begins = self.fresh && matches!(self.mark, Mark::Nothing | Mark::From(RaftIndex(0)));
         let (relation, new) = self.mark.take(batch, text, self.rules.proof_key);
+
+        if let State::Following { since } = self.state
+            && was_taken_before
+            && relation == (Relation::At { proved: false })
+        {
+            // By the tables nothing was written since, and yet something of that index comes which is not what was taken of it: they
+            // were those of another cluster that had come as far.
+            self.state = State::Joining(Joining::open(since, now));
+        }
 
         match (&mut self.state, relation) {
             (_, Relation::Below) => self.below(now),

@@ -186,6 +186,10 @@ impl World {
                         .into_iter()
                         .map(|event| event.dated(index, time))
                         .collect();
+                    if std::mem::take(&mut self.runs.anew) {
+                        let since = host::name(&events[0]);
+                        self.history.seen.push(Seen::Follows { since });
+                    }
                     let filter_keys = events.iter().map(|event| &event.filter_keys);
                     let kept = kept_bytes(line_bytes, filter_keys);
                     self.runs.has_proofs = true;
@@ -255,6 +259,8 @@ impl World {
             from: gap.from,
             to: gap.to,
         });
+        self.runs.anew = true;
+        self.runs.began_in.insert(epoch, self.cluster.number);
         self.history.seen.push(Seen::EpochBegan(epoch));
         if self.machine.lacks(Rule::ResetIsTold) {
             return;
@@ -385,6 +391,7 @@ impl World {
             };
             let mut marks = self.runs.marks.iter();
             of_start
+                && !line.cannot_be_missed
                 && !marks.any(|(cluster, mark)| line.cluster == *cluster && line.index <= *mark)
         };
         let mut written = Vec::new();

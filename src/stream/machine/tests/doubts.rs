@@ -54,6 +54,24 @@ fn a_place_that_is_forgotten_without_loss_is_shown_by_the_tables() {
     assert_eq!(lab.line(20, &["x"]), ["emit 20 x"]);
 }
 
+/// A cluster that was made anew had come exactly as far when it was asked, and nothing showed what had been missed of the old one.
+#[test]
+fn a_line_of_the_index_that_is_not_what_was_taken_takes_back_what_the_tables_said() {
+    let mut lab = in_doubt();
+    assert!(lab.tables(7, true).is_empty());
+    assert_eq!(lab.line(7, &["other"]), ["doubt at 7", "emit 7 other"]);
+    assert_eq!(lab.line(9, &["x"]), ["gap 7 to 9 evicted", "emit 9 x"]);
+    // And the rest of an index whose connection broke between two lines.
+    let mut lab = in_doubt();
+    assert!(lab.tables(7, true).is_empty());
+    assert_eq!(lab.line(7, &["half"]), ["doubt at 7", "emit 7 half"]);
+    assert_eq!(
+        lab.line(7, &["b", "c"]),
+        ["continuous at 7", "duplicates 2"]
+    );
+    assert_eq!(lab.line(9, &["x"]), ["emit 9 x"]);
+}
+
 #[test]
 fn something_was_written_that_did_not_come() {
     let mut lab = in_doubt();

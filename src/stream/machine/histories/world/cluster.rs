@@ -1,5 +1,7 @@
 //! The cluster of a script: what was written, and what each server has of it.
 
+use std::ops::Range;
+
 use super::World;
 use crate::invariants::Seen;
 
@@ -11,6 +13,9 @@ pub(super) struct LogLine {
     pub(super) topic: usize,
     /// How often the cluster had been rebuilt.
     pub(super) cluster: usize,
+    /// It is not the first line of its index, and was forgotten when the tables showed nothing newer, or went back to that index.
+    /// Whoever had read the first line has no means to miss it.
+    pub(super) cannot_be_missed: bool,
 }
 
 /// What one server has of the history: the lines from `head` to `visible`.
@@ -53,6 +58,7 @@ impl Cluster {
                 events: (first..name).collect(),
                 topic,
                 cluster: self.number,
+                cannot_be_missed: false,
             });
         }
         for server in &mut self.servers {
@@ -88,6 +94,26 @@ impl Cluster {
             .sum()
     }
 
+    /// A server has nothing any more of what is before this line. The source subscribes to the first so many topics.
+    fn forget(&mut self, number: usize, head: usize, topics: usize) {
+        let before = std::mem::replace(&mut self.server(number).head, head);
+        self.forgotten(before..head, self.number, self.newest(topics));
+    }
+
+    /// These lines are gone, and this is the newest index of the tables, which was one of that cluster.
+    fn forgotten(&mut self, lines: Range<usize>, cluster: usize, newest: u64) {
+        let of_index = |line: &LogLine| (line.cluster, line.index) == (cluster, newest);
+        let first = self.log.iter().position(of_index);
+        let later = first.map_or(self.log.len(), |first| first + 1);
+        let gone = self.log.iter_mut().take(lines.end);
+        for line in gone
+            .skip(lines.start.max(later))
+            .filter(|line| of_index(line))
+        {
+            line.cannot_be_missed = true;
+        }
+    }
+
     fn server(&mut self, number: usize) -> &mut Server {
         let count = self.servers.len();
         &mut self.servers[number % count]
@@ -108,9 +134,9 @@ impl Cluster {
 
 impl World {
     pub(super) fn evict(&mut self, number: usize, kept: usize) {
-        let server = self.cluster.server(number);
-        server.head = server.head.max(server.visible.saturating_sub(kept));
-        let head = server.head;
+        let server = *self.cluster.server(number);
+        let head = server.head.max(server.visible.saturating_sub(kept));
+        self.cluster.forget(number, head, self.runs.asked_topics());
         let number = number % self.cluster.servers.len();
         if self.wire.next_of(number).is_some_and(|next| next < head) {
             self.cut();
@@ -130,9 +156,10 @@ impl World {
             .position(|line| line.cluster == cluster.number)
             .unwrap_or(cluster.log.len());
         let visible = cluster.log.len().saturating_sub(lacks).max(first);
+        let head = visible.saturating_sub(kept).max(first);
+        cluster.forget(number, head, self.runs.asked_topics());
         let server = cluster.server(number);
         server.visible = visible;
-        server.head = visible.saturating_sub(kept).max(first);
         if lacks == 0 {
             server.replays = replays;
         }
@@ -149,6 +176,8 @@ impl World {
         self.cluster.number += 1;
         self.history.seen.push(Seen::Rebuilt);
         let all = self.cluster.log.len();
+        let (cluster, base) = (self.cluster.number - 1, self.cluster.base);
+        self.cluster.forgotten(0..all, cluster, base);
         for server in &mut self.cluster.servers {
             *server = Server {
                 head: all,

@@ -298,7 +298,7 @@ impl World {
 }
 
 /// The name of an event, as its payload has it.
-fn name(event: &Event) -> u64 {
+pub(super) fn name(event: &Event) -> u64 {
     const KEY: &str = "\"Name\":";
     let text = String::from_utf8_lossy(&event.payload);
     let digits = text.split(KEY).nth(1).unwrap_or_default();

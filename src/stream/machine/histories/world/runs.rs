@@ -1,5 +1,6 @@
 //! The runs of a script's source: how each begins, what it saves, and how it ends.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::event::{BatchId, RaftIndex};
 use crate::invariants::{Covered, Range, Saved, Seen};
 use crate::options::TopicFilter;
 use crate::position::proof::{Proof, ProofKey, Proofs};
-use crate::position::{Delivery, Taken};
+use crate::position::{Delivery, Epoch, Taken};
 use crate::stream::Item;
 use crate::stream::machine::histories::rule::{Rule, Ruled};
 use crate::stream::machine::histories::script::{Damage, Start};
@@ -46,13 +47,16 @@ pub(super) struct Runs {
     begun: bool,
     /// Whether a run has come to know where the source begins.
     marked: bool,
-    /// How often the cluster had been rebuilt then.
-    marked_in: usize,
+    /// How often the cluster had been rebuilt when the source came to know where it begins, and its epochs do.
+    pub(super) began_in: BTreeMap<Epoch, usize>,
     /// The start marks that runs have gone on from, each with the number of the cluster that was there then. Nothing of that is
     /// claimed up to the mark: the design takes its index for the proof.
     pub(super) marks: Vec<(usize, u64)>,
-    /// Whether the source has come upon a server since it begins, or its indexes do.
+    /// Whether the source has come upon a server since it begins.
     pub(super) follows: bool,
+    /// Whether its indexes have begun anew, and no line has come since. What it does not come to see of them is in the gap of the
+    /// reset, which ends with that line.
+    pub(super) anew: bool,
     /// Whether there is something by which another cluster can be known.
     pub(super) has_proofs: bool,
     /// The gap of the reset that was last.
@@ -74,9 +78,10 @@ impl Runs {
             writing: None,
             begun: false,
             marked: false,
-            marked_in: 0,
+            began_in: BTreeMap::new(),
             marks: Vec::new(),
             follows: false,
+            anew: false,
             has_proofs: false,
             reset: None,
             gone: None,
@@ -151,8 +156,22 @@ impl World {
         runs.has_proofs = matches!(&saved, Some(State { taken: Taken::Proofs(proofs), .. }) if !proofs.is_empty());
         // Nothing is claimed of a run that has left nothing behind, nor of a cluster that nothing was known of when it went.
         runs.follows &= runs.marked;
-        if runs.marked_in != self.cluster.number && !runs.has_proofs {
-            runs.marked_in = self.cluster.number;
+        let epoch = saved.as_ref().map(|saved| saved.position.epoch);
+        let epoch = epoch.unwrap_or_default();
+        let anew = saved.as_ref().and_then(|saved| {
+            let mut gaps = saved.gaps.iter();
+            gaps.find(|gap| gap.cause == GapCause::IndexReset && gap.to.is_none())
+        });
+        runs.anew = anew.is_some();
+        if let Some(gap) = anew {
+            self.history.seen.push(Seen::EpochBegan(gap.epoch));
+        } else if runs
+            .began_in
+            .get(&epoch)
+            .is_some_and(|began| *began != self.cluster.number)
+            && !runs.has_proofs
+        {
+            runs.began_in.insert(epoch, self.cluster.number);
             let since = self.cluster.first_of_this();
             self.history.seen.push(Seen::Follows { since });
         }
@@ -261,7 +280,9 @@ impl World {
     /// Where the source begins is known, and is to be saved at once.
     fn marked(&mut self) -> bool {
         self.runs.marked = true;
-        self.runs.marked_in = self.cluster.number;
+        self.runs
+            .began_in
+            .insert(Epoch::default(), self.cluster.number);
         !self.machine.lacks(Rule::StartMarkIsSaved)
     }
 

@@ -47,7 +47,7 @@ pub struct Saved {
     pub position: Position,
     /// What of its own index is.
     pub taken: Covered,
-    /// The gaps that are kept open, but for those of resets.
+    /// The gaps that are kept open, but for those of resets that have no end yet.
     pub gaps: Vec<Range>,
 }
 

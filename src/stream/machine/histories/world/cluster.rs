@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::World;
+use crate::event::RaftIndex;
 use crate::invariants::Seen;
 
 /// A line of the cluster's history, and the names of its events.
@@ -13,8 +14,8 @@ pub(super) struct LogLine {
     pub(super) topic: usize,
     /// How often the cluster had been rebuilt.
     pub(super) cluster: usize,
-    /// It is not the first line of its index, and was forgotten when the tables showed nothing newer, or went back to that index.
-    /// Whoever had read the first line has no means to miss it.
+    /// It was forgotten when the tables showed nothing newer than what was read, or went back to it: it is not the first line of its
+    /// index, and the first had been read, or the cluster was set back to the very index up to which it had.
     pub(super) cannot_be_missed: bool,
 }
 
@@ -178,6 +179,12 @@ impl World {
         let all = self.cluster.log.len();
         let (cluster, base) = (self.cluster.number - 1, self.cluster.base);
         self.cluster.forgotten(0..all, cluster, base);
+        // A crash may bring the source back to what is saved.
+        if (self.saved_index()..=self.machine.machine.mark.index()).contains(&RaftIndex(base)) {
+            let lines = self.cluster.log.iter_mut();
+            let gone = lines.filter(|line| line.cluster == cluster && line.index > base);
+            gone.for_each(|line| line.cannot_be_missed = true);
+        }
         for server in &mut self.cluster.servers {
             *server = Server {
                 head: all,

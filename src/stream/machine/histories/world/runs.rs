@@ -346,6 +346,13 @@ impl World {
         state
     }
 
+    /// Up to where a source goes on from what is on disk.
+    pub(super) fn saved_index(&self) -> RaftIndex {
+        let file = self.runs.file.as_deref();
+        let saved = file.and_then(|file| format::decode(file).ok());
+        saved.map_or(RaftIndex(0), |saved| saved.position.index)
+    }
+
     /// What a state says, by the names of events.
     fn saved(&mut self, state: &State) -> Saved {
         let taken = match &state.taken {
@@ -365,7 +372,8 @@ impl World {
             to: gap.to,
         };
         let gaps = state.gaps.iter();
-        let gaps = gaps.filter(|gap| gap.cause != GapCause::IndexReset);
+        // Before its end is known, everything that is claimed lies behind it.
+        let gaps = gaps.filter(|gap| gap.cause != GapCause::IndexReset || gap.to.is_some());
         Saved {
             position: state.position,
             taken,

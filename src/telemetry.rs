@@ -8,122 +8,31 @@
 //! is called: Vector adds `component_id`, `component_kind` and `component_type` from the span of the source, the embedded host
 //! from a recorder of its own. So two sources in one process stay apart, and no label comes twice.
 
+mod metric;
+mod saving;
 mod table;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use metrics::{Counter, Gauge, Label, Unit};
+use metrics::{Counter, Gauge};
 use tracing::{debug, error, info, warn};
 
 use crate::changes::Changes;
-use crate::checkpoint::{Folder, GapCause, State, SubscriptionChange, WriteError};
+use crate::checkpoint::{GapCause, WriteError};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Batch, RaftIndex};
 use crate::invariants::Invariant;
-use crate::position::{Delivery, Loss, MAX_REDELIVERIES, Position, Positions};
-use crate::shown;
+use crate::position::{Delivery, Loss, MAX_REDELIVERIES, Positions};
 use crate::stream::notice::{Gap, IndexReset};
+use metric::Words;
+pub use metric::{Metric, MetricKind};
+pub(crate) use metric::{counter, gauge};
 pub use table::{COMPONENT_ERRORS, COMPONENT_RECEIVED_BYTES, METRICS};
 use table::{
     CONNECTED, CONNECTIONS, DISCARDED_LINES, DISCONNECTS, DUPLICATES, EPOCH, EVENTS, GAPS, INDEX,
     INVARIANT_VIOLATIONS, JOB_CHANGES, OPEN_GAPS, QUEUE_LIMIT_BYTES, QUEUED_BYTES,
     REDELIVERED_EVENTS, REJECTED_EVENTS, SAVE_FAILURES, SAVES, SECONDS_SINCE_LAST_LINE, STANDBY,
 };
-
-/// Whether a metric only rises, or goes up and down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum MetricKind {
-    /// Rises, and begins at zero with the process.
-    Counter,
-    /// Any value at any time.
-    Gauge,
-}
-
-/// A metric, as scrapes show it and as the documentation describes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Metric {
-    /// The name, before a host puts its namespace in front of it.
-    pub name: &'static str,
-    /// What its value does.
-    pub kind: MetricKind,
-    /// What it counts: `events`, `bytes`, `seconds`, ...
-    pub unit: &'static str,
-    /// Its own labels, each with values from a closed set.
-    pub labels: &'static [&'static str],
-    /// What it says, in one sentence.
-    pub description: &'static str,
-}
-
-/// A row of the table of a counter.
-pub(crate) const fn counter(
-    name: &'static str,
-    unit: &'static str,
-    labels: &'static [&'static str],
-    description: &'static str,
-) -> Metric {
-    Metric {
-        name,
-        kind: MetricKind::Counter,
-        unit,
-        labels,
-        description,
-    }
-}
-
-/// A row of the table of a gauge.
-pub(crate) const fn gauge(
-    name: &'static str,
-    unit: &'static str,
-    labels: &'static [&'static str],
-    description: &'static str,
-) -> Metric {
-    Metric {
-        name,
-        kind: MetricKind::Gauge,
-        unit,
-        labels,
-        description,
-    }
-}
-
-impl Metric {
-    /// Registers a counter of this name with the recorder of the scope. It shows as zero from then on.
-    pub(crate) fn counter(&self, labels: &[(&'static str, &'static str)]) -> Counter {
-        debug_assert_eq!(self.kind, MetricKind::Counter, "{}", self.name);
-        metrics::describe_counter!(self.name, Unit::Count, self.description);
-        metrics::counter!(self.name, self.labels(labels))
-    }
-
-    /// Registers a gauge of this name with the recorder of the scope. It shows as zero from then on.
-    pub(crate) fn gauge(&self, labels: &[(&'static str, &'static str)]) -> Gauge {
-        debug_assert_eq!(self.kind, MetricKind::Gauge, "{}", self.name);
-        metrics::describe_gauge!(self.name, Unit::Count, self.description);
-        metrics::gauge!(self.name, self.labels(labels))
-    }
-
-    /// The same as [`counter`](Self::counter), with the value of a label that comes from the configuration.
-    #[cfg(feature = "host")]
-    pub(crate) fn counter_of(&self, label: &'static str, value: &str) -> Counter {
-        debug_assert!(self.labels.contains(&label), "{}", self.name);
-        metrics::describe_counter!(self.name, Unit::Count, self.description);
-        metrics::counter!(self.name, vec![Label::new(label, value.to_owned())])
-    }
-
-    fn labels(&self, labels: &[(&'static str, &'static str)]) -> Vec<Label> {
-        debug_assert!(
-            labels.iter().all(|(name, _)| self.labels.contains(name)),
-            "{} has labels that the table does not name",
-            self.name
-        );
-        labels
-            .iter()
-            .map(|&(name, value)| Label::from_static_parts(name, value))
-            .collect()
-    }
-}
 
 /// Why a line was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,33 +62,6 @@ const DATA_DIR: &str = "data_dir";
 /// The values of the label `result` of [`JOB_CHANGES`].
 const KNOWN: &str = "known";
 const UNKNOWN: &str = "unknown";
-
-/// One counter for each word of a closed set.
-struct Words(Vec<(&'static str, Counter)>);
-
-impl Words {
-    fn register(
-        metric: &Metric,
-        label: &'static str,
-        words: impl IntoIterator<Item = &'static str>,
-    ) -> Self {
-        let counters = words
-            .into_iter()
-            .map(|word| (word, metric.counter(&[(label, word)])));
-        Self(counters.collect())
-    }
-
-    fn increment(&self, word: &str) {
-        self.increment_by(word, 1);
-    }
-
-    fn increment_by(&self, word: &str, times: u64) {
-        match self.0.iter().find(|(known, _)| *known == word) {
-            Some((_, counter)) => counter.increment(times),
-            None => debug_assert!(false, "{word} is not in the set"),
-        }
-    }
-}
 
 /// The handles of one source.
 pub(crate) struct Telemetry {
@@ -451,72 +333,6 @@ impl Telemetry {
     #[allow(clippy::cast_precision_loss)]
     pub(crate) fn open_gaps(&self, gaps: usize) {
         self.open_gaps.set(gaps as f64);
-    }
-
-    /// A position that stands in the file.
-    #[allow(clippy::cast_precision_loss)]
-    pub(crate) fn saved(&self, position: Position) {
-        self.saved.set(position.index.0 as f64);
-    }
-
-    /// It was written, after so many failures.
-    pub(crate) fn saves(&self, failures: u64) {
-        self.saves.increment(1);
-        if failures > 0 {
-            info!(failures, "the position is saved again");
-        }
-    }
-
-    /// Said once per cause, and counted each time: the stream goes on.
-    pub(crate) fn not_saved(&self, failure: &WriteError, news: bool) {
-        self.save_failures.increment(failure.cause());
-        if news {
-            error!(cause = failure.cause(), error = %failure, "the position cannot be saved, trying on");
-        }
-    }
-
-    /// A stop ends without having saved everything.
-    pub(crate) fn not_saved_at_stop(&self) {
-        warn!("the position was not saved at the stop: a restart repeats events");
-    }
-
-    pub(crate) fn claiming(&self, folder: &Folder) {
-        info!(folder = %shown::path(folder.path()), "looking for a saved position");
-    }
-
-    /// Somebody else has the folder, for so long. `None`: it is ours.
-    pub(crate) fn standby(&self, held: Option<(&Folder, Duration)>) {
-        self.standby.set(f64::from(u8::from(held.is_some())));
-        if let Some((folder, since)) = held {
-            warn!(
-                folder = %shown::path(folder.path()),
-                seconds = since.as_secs(),
-                "somebody else has the saved position: waiting as a standby"
-            );
-        }
-    }
-
-    /// The folder cannot be used. Counted each time, said once per reason.
-    pub(crate) fn folder_unusable(&self, failure: &str, news: bool) {
-        self.error(DATA_DIR, 1);
-        if news {
-            error!(
-                error = failure,
-                "without its saved position the source does not start, trying on"
-            );
-        }
-    }
-
-    pub(crate) fn resumed(&self, saved: &State, change: &SubscriptionChange) {
-        info!(
-            index = saved.position.index.0,
-            epoch = saved.position.epoch.0,
-            open_gaps = saved.gaps.len(),
-            "going on from the saved position"
-        );
-        if !change.is_none() {
-            warn!(%change, "the subscription is not the one of the saved position");
-        }
     }
 
     pub(crate) fn index_reset(&self, reset: &IndexReset) {

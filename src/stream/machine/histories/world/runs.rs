@@ -1,5 +1,7 @@
 //! The runs of a script's source: how each begins, what it saves, and how it ends.
 
+mod disk;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
@@ -7,16 +9,14 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use super::cluster::LogLine;
 use super::host::Host;
 use super::{World, at};
 use crate::checkpoint::format::{self, FormatError};
-use crate::checkpoint::{GapCause, OpenGap, Outcome, State, Subscription};
-use crate::envelope::{self, Line};
+use crate::checkpoint::{GapCause, OpenGap, State, Subscription};
 use crate::event::{BatchId, RaftIndex};
-use crate::invariants::{Covered, Range, Saved, Seen};
+use crate::invariants::{Range, Seen};
 use crate::options::TopicFilter;
-use crate::position::proof::{Proof, ProofKey, Proofs};
+use crate::position::proof::ProofKey;
 use crate::position::{Delivery, Epoch, Taken};
 use crate::stream::Item;
 use crate::stream::machine::histories::rule::{Rule, Ruled};
@@ -284,121 +284,6 @@ impl World {
             .began_in
             .insert(Epoch::default(), self.cluster.number);
         !self.machine.lacks(Rule::StartMarkIsSaved)
-    }
-
-    // --- what is saved ---
-
-    /// One write at a time.
-    pub(super) fn save(&mut self) {
-        self.land();
-        self.begin_save();
-        self.land();
-    }
-
-    pub(super) fn begin_save(&mut self) {
-        let moved = self.outbox.positions().acknowledged.index > RaftIndex(0);
-        if self.runs.up && (self.runs.begun || moved) && self.runs.writing.is_none() {
-            self.look();
-            let state = self.snapshot();
-            self.runs.writing = format::encode(&state).ok();
-        }
-    }
-
-    fn land(&mut self) {
-        let Some(bytes) = self.runs.writing.take() else {
-            return;
-        };
-        let state = format::decode(&bytes).expect("what was encoded");
-        if self.runs.up {
-            let position = state.position;
-            let failures = 0;
-            self.outbox
-                .note_saved(&Outcome::Saved { position, failures });
-        }
-        let saved = self.saved(&state);
-        self.history.seen.push(Seen::Saved(saved));
-        self.runs.file = Some(bytes);
-    }
-
-    fn snapshot(&mut self) -> State {
-        let mut state = self
-            .outbox
-            .snapshot(self.runs.key, &self.runs.subscription());
-        let read = self.outbox.positions().read;
-        match self.without {
-            Some(Rule::OnlyAnsweredIsSaved) => {
-                state.position = read;
-                state.taken = Taken::Nothing;
-            }
-            Some(Rule::ProofsOfTheAnswered) if read.index != state.position.index => {
-                let mut proofs = Proofs::default();
-                for (_, proof) in self.proofs_at(read.index) {
-                    proofs.add(proof);
-                }
-                state.taken = Taken::Proofs(proofs);
-            }
-            Some(Rule::SuspectedIsKept) => {
-                let suspected = [GapCause::Unproven, GapCause::Evicted];
-                state.gaps.retain(|gap| !suspected.contains(&gap.cause));
-            }
-            _ => {}
-        }
-        state
-    }
-
-    /// Up to where a source goes on from what is on disk.
-    pub(super) fn saved_index(&self) -> RaftIndex {
-        let file = self.runs.file.as_deref();
-        let saved = file.and_then(|file| format::decode(file).ok());
-        saved.map_or(RaftIndex(0), |saved| saved.position.index)
-    }
-
-    /// What a state says, by the names of events.
-    fn saved(&mut self, state: &State) -> Saved {
-        let taken = match &state.taken {
-            Taken::All => Covered::All,
-            Taken::Nothing => Covered::Events(Vec::new()),
-            Taken::Proofs(proofs) => {
-                let mut known = self.proofs_at(state.position.index);
-                known.retain(|(_, proof)| proofs.contains(*proof));
-                if self.without.is_none() {
-                    assert_eq!(known.len(), proofs.len(), "a proof of nothing");
-                }
-                Covered::Events(known.into_iter().map(|(event, _)| event).collect())
-            }
-        };
-        let range = |gap: &OpenGap| Range {
-            from: gap.from,
-            to: gap.to,
-        };
-        let gaps = state.gaps.iter();
-        // Before its end is known, everything that is claimed lies behind it.
-        let gaps = gaps.filter(|gap| gap.cause != GapCause::IndexReset || gap.to.is_some());
-        Saved {
-            position: state.position,
-            taken,
-            gaps: gaps.map(range).collect(),
-        }
-    }
-
-    /// The events that were ever written at an index, with their proofs.
-    fn proofs_at(&mut self, index: RaftIndex) -> Vec<(u64, Proof)> {
-        let lines = self.cluster.log.iter();
-        let lines: Vec<LogLine> = lines
-            .filter(|line| line.index == index.0)
-            .cloned()
-            .collect();
-        let mut proofs = Vec::new();
-        for line in lines {
-            let text = self.text(&line);
-            if let Ok(Line::Batch(batch)) = envelope::parse(&text.into()) {
-                let events = line.events.iter().zip(&batch.events);
-                proofs.extend(
-                    events.map(|(name, event)| (*name, Proof::of(self.runs.key, index.0, event))),
-                );
-            }
-        }
-        proofs
     }
 
     // --- the end ---

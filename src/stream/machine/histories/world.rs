@@ -186,6 +186,7 @@ impl World {
                         .into_iter()
                         .map(|event| event.dated(index, time))
                         .collect();
+                    self.cluster.emits(host::name(&events[0]));
                     if std::mem::take(&mut self.runs.anew) {
                         let since = host::name(&events[0]);
                         self.history.seen.push(Seen::Follows { since });
@@ -300,6 +301,10 @@ impl World {
         if let Some((then, _)) = self.asked.take() {
             let now = if stale { then } else { self.tables() };
             let refused = self.lists == Lists::Refused;
+            let mark = self.machine.machine.mark.index();
+            if !refused && now.complete && now.newest == mark {
+                self.tables_show_nothing();
+            }
             self.step(Input::Tables((!refused).then_some(now)), 0);
         }
     }

@@ -1,9 +1,6 @@
 //! The cluster of a script: what was written, and what each server has of it.
 
-use std::ops::Range;
-
 use super::World;
-use crate::event::RaftIndex;
 use crate::invariants::Seen;
 
 /// A line of the cluster's history, and the names of its events.
@@ -14,8 +11,9 @@ pub(super) struct LogLine {
     pub(super) topic: usize,
     /// How often the cluster had been rebuilt.
     pub(super) cluster: usize,
-    /// It was forgotten when the tables showed nothing newer than what was read, or went back to it: it is not the first line of its
-    /// index, and the first had been read, or the cluster was set back to the very index up to which it had.
+    /// Whether it was emitted.
+    pub(super) emitted: bool,
+    /// The tables have shown that the source has everything, and it does not: see [`World::tables_show_nothing`].
     pub(super) cannot_be_missed: bool,
 }
 
@@ -59,6 +57,7 @@ impl Cluster {
                 events: (first..name).collect(),
                 topic,
                 cluster: self.number,
+                emitted: false,
                 cannot_be_missed: false,
             });
         }
@@ -95,23 +94,11 @@ impl Cluster {
             .sum()
     }
 
-    /// A server has nothing any more of what is before this line. The source subscribes to the first so many topics.
-    fn forget(&mut self, number: usize, head: usize, topics: usize) {
-        let before = std::mem::replace(&mut self.server(number).head, head);
-        self.forgotten(before..head, self.number, self.newest(topics));
-    }
-
-    /// These lines are gone, and this is the newest index of the tables, which was one of that cluster.
-    fn forgotten(&mut self, lines: Range<usize>, cluster: usize, newest: u64) {
-        let of_index = |line: &LogLine| (line.cluster, line.index) == (cluster, newest);
-        let first = self.log.iter().position(of_index);
-        let later = first.map_or(self.log.len(), |first| first + 1);
-        let gone = self.log.iter_mut().take(lines.end);
-        for line in gone
-            .skip(lines.start.max(later))
-            .filter(|line| of_index(line))
-        {
-            line.cannot_be_missed = true;
+    /// The line of this event is emitted.
+    pub(super) fn emits(&mut self, event: u64) {
+        let mut lines = self.log.iter_mut();
+        if let Some(line) = lines.find(|line| line.events.contains(&event)) {
+            line.emitted = true;
         }
     }
 
@@ -135,9 +122,9 @@ impl Cluster {
 
 impl World {
     pub(super) fn evict(&mut self, number: usize, kept: usize) {
-        let server = *self.cluster.server(number);
-        let head = server.head.max(server.visible.saturating_sub(kept));
-        self.cluster.forget(number, head, self.runs.asked_topics());
+        let server = self.cluster.server(number);
+        server.head = server.head.max(server.visible.saturating_sub(kept));
+        let head = server.head;
         let number = number % self.cluster.servers.len();
         if self.wire.next_of(number).is_some_and(|next| next < head) {
             self.cut();
@@ -157,10 +144,9 @@ impl World {
             .position(|line| line.cluster == cluster.number)
             .unwrap_or(cluster.log.len());
         let visible = cluster.log.len().saturating_sub(lacks).max(first);
-        let head = visible.saturating_sub(kept).max(first);
-        cluster.forget(number, head, self.runs.asked_topics());
         let server = cluster.server(number);
         server.visible = visible;
+        server.head = visible.saturating_sub(kept).max(first);
         if lacks == 0 {
             server.replays = replays;
         }
@@ -177,19 +163,35 @@ impl World {
         self.cluster.number += 1;
         self.history.seen.push(Seen::Rebuilt);
         let all = self.cluster.log.len();
-        let (cluster, base) = (self.cluster.number - 1, self.cluster.base);
-        self.cluster.forgotten(0..all, cluster, base);
-        // A crash may bring the source back to what is saved.
-        if (self.saved_index()..=self.machine.machine.mark.index()).contains(&RaftIndex(base)) {
-            let lines = self.cluster.log.iter_mut();
-            let gone = lines.filter(|line| line.cluster == cluster && line.index > base);
-            gone.for_each(|line| line.cannot_be_missed = true);
-        }
         for server in &mut self.cluster.servers {
             *server = Server {
                 head: all,
                 visible: all,
                 replays: false,
+            };
+        }
+    }
+
+    /// The tables are at the very index up to which the source has read, and no line of it is still to come. So it has everything,
+    /// for all that can be known. Lost for good is the second line of that index, when the connection broke in front of it and a
+    /// server forgot it, and, when it is another cluster that happens to be at that index, everything of that one and what the old
+    /// one had behind it.
+    pub(super) fn tables_show_nothing(&mut self) {
+        let mark = self.machine.machine.mark.index().0;
+        let Some(next) = self.wire.next() else { return };
+        let number = self.cluster.number;
+        let lines = self.cluster.log.iter().enumerate();
+        let at_mark = |(_, line): &(usize, &LogLine)| (line.cluster, line.index) == (number, mark);
+        let mut at_mark = lines.filter(at_mark);
+        if at_mark.clone().any(|(place, _)| place >= next) {
+            return;
+        }
+        let same = number == 0 || at_mark.any(|(_, line)| line.emitted);
+        for line in &mut self.cluster.log {
+            line.cannot_be_missed |= if same {
+                !line.emitted && (line.cluster, line.index) == (number, mark)
+            } else {
+                line.cluster == number || line.index >= mark
             };
         }
     }

@@ -74,6 +74,11 @@ impl Wire {
         self.waiting.is_some()
     }
 
+    /// The line that is sent next.
+    pub(super) fn next(&self) -> Option<usize> {
+        self.stream.map(|(_, next)| next)
+    }
+
     /// The line that this server sends next, if the connection is to it.
     pub(super) fn next_of(&self, server: usize) -> Option<usize> {
         let (number, next) = self.stream?;

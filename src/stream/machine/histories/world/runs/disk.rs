@@ -70,13 +70,6 @@ impl World {
         state
     }
 
-    /// Up to where a source goes on from what is on disk.
-    pub(in crate::stream::machine::histories::world) fn saved_index(&self) -> RaftIndex {
-        let file = self.runs.file.as_deref();
-        let saved = file.and_then(|file| format::decode(file).ok());
-        saved.map_or(RaftIndex(0), |saved| saved.position.index)
-    }
-
     /// What a state says, by the names of events.
     fn saved(&mut self, state: &State) -> Saved {
         let taken = match &state.taken {

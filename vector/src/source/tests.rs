@@ -1,17 +1,18 @@
 //! The source between a scripted Nomad and a test that plays the topology.
 
+mod stops;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use futures::Stream;
-use nomad_events::checkpoint::Folder;
 use nomad_events::testing::eventually;
 use nomad_events::testing::nomad::{BatchText, EventText, FakeNomad};
 use tempfile::TempDir;
 use tokio::time::{Instant, timeout};
 use vector::config::SourceConfig;
-use vector::event::{Event as VectorEvent, EventContainer as _, EventStatus};
+use vector::event::{Event as VectorEvent, EventContainer as _, EventStatus, Finalizable as _};
 use vector::test_util::components::{
     HTTP_PULL_SOURCE_TAGS, run_and_assert_source_compliance_advanced,
 };
@@ -21,11 +22,6 @@ use crate::NomadEventsConfig;
 
 /// How long anything may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// `stop_timeout_secs` where a test waits for it.
-const STOP_TIMEOUT: Duration = Duration::from_secs(1);
-/// How much later a busy machine may be.
-const SLACK: Duration = Duration::from_secs(5);
-
 fn config(nomad: &FakeNomad, more: &str) -> NomadEventsConfig {
     let text = format!("endpoints = [\"{}\"]\n{more}", nomad.url());
     toml::from_str(&text).unwrap()
@@ -34,12 +30,6 @@ fn config(nomad: &FakeNomad, more: &str) -> NomadEventsConfig {
 /// The same, with its position in this folder.
 fn config_in(data: &Path, nomad: &FakeNomad, more: &str) -> NomadEventsConfig {
     config(nomad, &format!("data_dir = '{}'\n{more}", data.display()))
-}
-
-/// The index that is saved in this folder.
-fn saved(data: &Path) -> Option<u64> {
-    let state = Folder::of(data, "nomad").unwrap().read().unwrap();
-    state.map(|state| state.position.index.0)
 }
 
 async fn fake() -> FakeNomad {
@@ -123,6 +113,19 @@ async fn next_of_nomad(events: &mut (impl Stream<Item = VectorEvent> + Unpin)) -
     }
 }
 
+/// What a source makes of the first event of Nomad. It fits what the source says of its output.
+async fn first_event(config: &NomadEventsConfig) -> VectorEvent {
+    let (out, mut events) = SourceSender::new_test();
+    let running = Running::start(config, out).await;
+    let mut event = next_of_nomad(&mut events).await;
+    // That is an answer, for which the stop would wait.
+    drop(event.take_finalizers());
+    running.stop().await;
+    let schema = config.outputs(LogNamespace::Legacy)[0].schema_definition(true);
+    schema.unwrap().assert_valid_for_event(&event);
+    event
+}
+
 /// The first `Status` notice that fulfils the condition.
 async fn status(
     events: &mut (impl Stream<Item = VectorEvent> + Unpin),
@@ -178,14 +181,7 @@ async fn events_have_nomads_fields_and_ours_in_both_namespaces() {
             &nomad,
             &format!("log_namespace = {namespace}\nregion = \"global\""),
         );
-        let (out, mut events) = SourceSender::new_test();
-        let running = Running::start(&config, out).await;
-        let event = next_of_nomad(&mut events).await;
-        let schema = config.outputs(LogNamespace::Legacy)[0]
-            .schema_definition(true)
-            .unwrap();
-        schema.assert_valid_for_event(&event);
-
+        let event = first_event(&config).await;
         let log = event.as_log();
         for (name, value) in [
             ("Topic", "Job"),
@@ -234,7 +230,6 @@ async fn events_have_nomads_fields_and_ours_in_both_namespaces() {
             "Type",
         ];
         assert_eq!(names, [&nomads, added].concat());
-        running.stop().await;
     }
 }
 
@@ -259,17 +254,9 @@ async fn what_a_version_has_changed_is_in_its_event_and_in_the_schema() {
             nomad.set_body("/v1/job/web/versions", answer);
             append(&nomad, 5, [registered()]);
             let options = format!("log_namespace = {log_namespace}\njob_changes = true");
-            let config = config(&nomad, &options);
-            let (out, mut events) = SourceSender::new_test();
-            let running = Running::start(&config, out).await;
-            let event = next_of_nomad(&mut events).await;
-            let schema = config.outputs(LogNamespace::Legacy)[0]
-                .schema_definition(true)
-                .unwrap();
-            schema.assert_valid_for_event(&event);
+            let event = first_event(&config(&nomad, &options)).await;
             let said = field(&event, &format!("{ours}.{path}"));
             assert!(said.ends_with(value), "{said}");
-            running.stop().await;
         }
     }
 }
@@ -283,9 +270,7 @@ async fn the_time_of_an_event_is_the_engines_and_not_that_of_its_arrival() {
         5,
         [EventText::new("Evaluation", "EvaluationUpdated", "e").payload(payload)],
     );
-    let (out, mut events) = SourceSender::new_test();
-    let running = Running::start(&config(&nomad, ""), out).await;
-    let event = next_of_nomad(&mut events).await;
+    let event = first_event(&config(&nomad, "")).await;
     let time = event
         .as_log()
         .get_timestamp()
@@ -294,7 +279,6 @@ async fn the_time_of_an_event_is_the_engines_and_not_that_of_its_arrival() {
         .unwrap();
     assert_eq!(time.timestamp_nanos_opt(), Some(1_700_000_000_123_456_789));
     assert_eq!(field(&event, "nomad.timestamp_source"), "payload");
-    running.stop().await;
 }
 
 #[tokio::test]
@@ -307,14 +291,9 @@ async fn secrets_are_replaced_unless_told_otherwise() {
         [EventText::new("Job", "JobRegistered", "web").payload(payload)],
     );
     for (more, shown) in [("", "[REDACTED]"), ("redact = false", "hunter2")] {
-        let (out, mut events) = SourceSender::new_test();
-        let running = Running::start(&config(&nomad, more), out).await;
-        let event = next_of_nomad(&mut events).await;
-        assert_eq!(
-            field(&event, "Payload.Job.TaskGroups[0].Tasks[0].Env.A"),
-            shown
-        );
-        running.stop().await;
+        let event = first_event(&config(&nomad, more)).await;
+        let value = field(&event, "Payload.Job.TaskGroups[0].Tasks[0].Env.A");
+        assert_eq!(value, shown);
     }
 }
 
@@ -429,185 +408,6 @@ async fn nothing_is_acknowledged_before_it_is_answered_whatever_comes_behind() {
     drop(first);
     status(&mut events, |status| number(status, "acknowledged") == 6).await;
     running.stop().await;
-}
-
-#[tokio::test]
-async fn a_stop_waits_for_answers_and_no_longer_than_it_may() {
-    let nomad = fake().await;
-    append(&nomad, 5, [event("Job", "JobRegistered", "web")]);
-    let config = config(
-        &nomad,
-        &format!("stop_timeout_secs = {}", STOP_TIMEOUT.as_secs()),
-    );
-
-    // Nobody answers.
-    let (out, mut events) = SourceSender::new_test();
-    let running = Running::start(&config, out).await;
-    let held = next_of_nomad(&mut events).await;
-    let took = running.stop().await;
-    // A part of it is kept for saving.
-    assert!(
-        took >= STOP_TIMEOUT / 2 && took < STOP_TIMEOUT + SLACK,
-        "{took:?}"
-    );
-    drop(held);
-
-    // Somebody answers after the request.
-    let (out, mut events) = SourceSender::new_test();
-    let running = Running::start(&config, out).await;
-    let held = next_of_nomad(&mut events).await;
-    let task = tokio::spawn(running.stop());
-    let closed = eventually(PATIENCE, || nomad.open_streams() == 0);
-    closed.await.unwrap();
-    drop(held);
-    let took = task.await.unwrap();
-    assert!(took < STOP_TIMEOUT + SLACK, "{took:?}");
-    // Its outputs are closed, so that sinks deliver what they hold.
-    while events.next().await.is_some() {}
-}
-
-#[tokio::test]
-async fn a_sending_that_is_blocked_does_not_hold_up_a_stop() {
-    let nomad = FakeNomad::builder()
-        .buffer_size(10_000)
-        .start()
-        .await
-        .unwrap();
-    // Far more than the buffer of an output has room for.
-    for index in 5..5_000 {
-        append(&nomad, index, [event("Job", "JobRegistered", "web")]);
-    }
-    let config = config(
-        &nomad,
-        &format!("stop_timeout_secs = {}", STOP_TIMEOUT.as_secs()),
-    );
-    let (out, events) = SourceSender::new_test();
-    let running = Running::start(&config, out).await;
-    // It has read as much as it will, when the server cannot send any more.
-    let mut before = None;
-    let stuck = eventually(PATIENCE, || {
-        let sent = nomad.streams().last().map(|stream| stream.batches_sent());
-        std::mem::replace(&mut before, sent) == sent && sent > Some(1_000)
-    });
-    stuck.await.unwrap();
-    let took = running.stop().await;
-    assert!(took < STOP_TIMEOUT + SLACK, "{took:?}");
-    drop(events);
-}
-
-/// The first events of Nomad of a source that begins with what is in this folder, as their indexes.
-async fn next_run(data: &Path, nomad: &FakeNomad, wanted: usize) -> Vec<String> {
-    let (out, mut events) = SourceSender::new_test_finalize(EventStatus::Delivered);
-    let running = Running::start(&config_in(data, nomad, ""), out).await;
-    let mut indexes = Vec::new();
-    while indexes.len() < wanted {
-        indexes.push(field(&next_of_nomad(&mut events).await, "Index"));
-    }
-    running.stop().await;
-    indexes
-}
-
-#[tokio::test]
-async fn a_source_begins_where_the_last_one_has_stopped() {
-    let nomad = fake().await;
-    let data = tempfile::tempdir().unwrap();
-    for index in [5, 6] {
-        append(&nomad, index, [event("Job", "JobRegistered", "web")]);
-    }
-    assert_eq!(next_run(data.path(), &nomad, 2).await, ["5", "6"]);
-    assert_eq!(saved(data.path()), Some(6));
-    append(&nomad, 7, [event("Job", "JobRegistered", "web")]);
-    assert_eq!(next_run(data.path(), &nomad, 1).await, ["7"]);
-    assert_eq!(saved(data.path()), Some(7));
-}
-
-#[tokio::test]
-async fn what_is_answered_during_a_stop_is_saved_and_what_is_not_comes_again() {
-    let nomad = fake().await;
-    let data = tempfile::tempdir().unwrap();
-    for index in [5, 6] {
-        append(&nomad, index, [event("Job", "JobRegistered", "web")]);
-    }
-    let more = format!("stop_timeout_secs = {}", STOP_TIMEOUT.as_secs());
-    let (out, mut events) = SourceSender::new_test();
-    let running = Running::start(&config_in(data.path(), &nomad, &more), out).await;
-    let first = next_of_nomad(&mut events).await;
-    let second = next_of_nomad(&mut events).await;
-    let task = tokio::spawn(running.stop());
-    let closed = eventually(PATIENCE, || nomad.open_streams() == 0);
-    closed.await.unwrap();
-    drop(first);
-    let took = task.await.unwrap();
-    assert!(took < STOP_TIMEOUT + SLACK, "{took:?}");
-    // Too late.
-    drop(second);
-    assert_eq!(next_run(data.path(), &nomad, 1).await, ["6"]);
-}
-
-/// Events that could not be sent are dropped, which counts as delivered where somebody listens.
-#[tokio::test]
-async fn what_could_not_be_sent_comes_again() {
-    let nomad = fake().await;
-    let data = tempfile::tempdir().unwrap();
-    let (out, mut events) = SourceSender::new_test_finalize(EventStatus::Delivered);
-    let running = Running::start(
-        &config_in(data.path(), &nomad, "stop_timeout_secs = 1"),
-        out,
-    )
-    .await;
-    append(&nomad, 5, [event("Job", "JobRegistered", "web")]);
-    next_of_nomad(&mut events).await;
-    drop(events);
-    append(&nomad, 6, [event("Job", "JobRegistered", "web")]);
-    let ended = timeout(PATIENCE, running.task).await;
-    assert_eq!(ended.expect("still running").unwrap(), Ok(()));
-    assert_eq!(next_run(data.path(), &nomad, 1).await, ["6"]);
-}
-
-#[tokio::test]
-async fn what_was_answered_is_saved_also_where_a_sending_is_blocked() {
-    let nomad = FakeNomad::builder()
-        .buffer_size(10_000)
-        .start()
-        .await
-        .unwrap();
-    let data = tempfile::tempdir().unwrap();
-    let more = format!("stop_timeout_secs = {}", STOP_TIMEOUT.as_secs());
-    let (out, mut events) = SourceSender::new_test();
-    let running = Running::start(&config_in(data.path(), &nomad, &more), out).await;
-    append(&nomad, 5, [event("Job", "JobRegistered", "web")]);
-    let answered = next_of_nomad(&mut events).await;
-    // Far more than the buffer of an output has room for.
-    for index in 6..5_000 {
-        append(&nomad, index, [event("Job", "JobRegistered", "web")]);
-    }
-    let mut before = None;
-    let stuck = eventually(PATIENCE, || {
-        let sent = nomad.streams().last().map(|stream| stream.batches_sent());
-        std::mem::replace(&mut before, sent) == sent && sent > Some(1_000)
-    });
-    stuck.await.unwrap();
-    drop(answered);
-    running.stop().await;
-    // What was in the way to the outputs is gone, and was not answered for.
-    drop(events);
-    assert_eq!(next_run(data.path(), &nomad, 1).await, ["6"]);
-}
-
-#[tokio::test]
-async fn a_topology_that_is_gone_ends_the_source() {
-    let nomad = fake().await;
-    let (out, events) = SourceSender::new_test();
-    let running = Running::start(&config(&nomad, ""), out).await;
-    nomad.wait_for_streams(1, PATIENCE).await.unwrap();
-    drop(events);
-    append(&nomad, 5, [event("Job", "JobRegistered", "web")]);
-    let ended = timeout(PATIENCE, running.task)
-        .await
-        .expect("still running");
-    assert_eq!(ended.unwrap(), Ok(()));
-    let closed = eventually(PATIENCE, || nomad.open_streams() == 0);
-    closed.await.unwrap();
 }
 
 #[tokio::test]

@@ -300,8 +300,10 @@ impl Machine {
             }
             _ => {
                 let mut joining = Joining::open(now, now);
-                // That nothing comes of a stream from the earliest on is no wonder.
-                joining.prove_by.take_if(|_| resumed_at == RaftIndex(0));
+                if resumed_at == RaftIndex(0) {
+                    // That nothing comes of a stream from the earliest on is no wonder.
+                    joining.prove_by = None;
+                }
                 State::Joining(joining)
             }
         };

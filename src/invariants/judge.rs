@@ -314,13 +314,13 @@ impl<'h> Judge<'h> {
         self.saved = Some(saved);
     }
 
-    /// Notes the gaps that are kept open, each with the cluster at which it was first heard of, or found again.
+    /// Notes the gaps that are kept open, each with the cluster at which it was first heard of, alone or with others, or found again.
     fn keep(&mut self, saved: &'h Saved) {
         let known = std::mem::take(&mut self.kept);
         let cluster = |range: &Range| {
             let heard = known.iter().chain(&self.gaps).filter(|said| {
                 let ended = said.range.from == range.from && said.range.to.is_none();
-                said.range == *range || ended
+                said.range.includes(*range) || ended
             });
             let last = heard.map(|said| said.cluster).max();
             last.unwrap_or(self.cluster)

@@ -159,7 +159,7 @@ impl Saved {
 }
 
 impl Covered {
-    pub(super) fn has(&self, event: u64) -> bool {
+    pub(crate) fn has(&self, event: u64) -> bool {
         match self {
             Self::All => true,
             Self::Events(events) => events.contains(&event),

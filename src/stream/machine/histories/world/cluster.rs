@@ -11,7 +11,7 @@ pub(super) struct LogLine {
     pub(super) topic: usize,
     /// How often the cluster had been rebuilt.
     pub(super) cluster: usize,
-    /// Whether it was emitted.
+    /// Whether it was emitted, and the source knows it.
     pub(super) emitted: bool,
     /// The tables have shown that the source has everything, and it does not: see [`World::tables_show_nothing`].
     pub(super) cannot_be_missed: bool,

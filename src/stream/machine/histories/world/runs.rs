@@ -188,6 +188,7 @@ impl World {
         self.outbox = Outbox::new(queue_bytes, None);
         self.outbox.keep_proofs(self.runs.key);
         self.host = Host::default();
+        self.forget_unsaved(saved.as_ref());
         match saved {
             Some(saved) => self.resume(saved),
             None => self.begin_at(),

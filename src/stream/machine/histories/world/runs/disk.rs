@@ -70,6 +70,18 @@ impl World {
         state
     }
 
+    /// What was emitted, and is not in the state that a run begins with, is not known to it.
+    pub(super) fn forget_unsaved(&mut self, state: Option<&State>) {
+        let saved = state.map(|state| self.saved(state));
+        let before = saved.as_ref().map(|saved| saved.position.index.0);
+        for line in &mut self.cluster.log {
+            line.emitted &= match &saved {
+                Some(saved) if Some(line.index) == before => saved.taken.has(line.events[0]),
+                _ => Some(line.index) < before,
+            };
+        }
+    }
+
     /// What a state says, by the names of events.
     fn saved(&mut self, state: &State) -> Saved {
         let taken = match &state.taken {

@@ -69,7 +69,7 @@ struct HandedOut<'h> {
     redelivery: u32,
 }
 
-/// A gap, and how often the cluster had been rebuilt when it was first heard of, or found again.
+/// A gap, and how often the cluster had been rebuilt when it was last heard of, or found again.
 #[derive(Clone, Copy)]
 struct Said {
     range: Range,
@@ -314,14 +314,13 @@ impl<'h> Judge<'h> {
         self.saved = Some(saved);
     }
 
-    /// Notes the gaps that are kept open, each with the cluster at which it was first heard of, alone or with others, or found again.
+    /// Notes the gaps that are kept open, each with the cluster at which it was last heard of, alone or within another, or found
+    /// again.
     fn keep(&mut self, saved: &'h Saved) {
         let known = std::mem::take(&mut self.kept);
         let cluster = |range: &Range| {
-            let heard = known.iter().chain(&self.gaps).filter(|said| {
-                let ended = said.range.from == range.from && said.range.to.is_none();
-                said.range.includes(*range) || ended
-            });
+            let known = known.iter().chain(&self.gaps);
+            let heard = known.filter(|said| said.range.includes(*range));
             let last = heard.map(|said| said.cluster).max();
             last.unwrap_or(self.cluster)
         };

@@ -186,10 +186,10 @@ impl World {
                         .into_iter()
                         .map(|event| event.dated(index, time))
                         .collect();
-                    self.cluster.emits(host::name(&events[0]));
+                    let first = host::name(&events[0]);
+                    self.cluster.emits(first);
                     if std::mem::take(&mut self.runs.anew) {
-                        let since = host::name(&events[0]);
-                        self.history.seen.push(Seen::Follows { since });
+                        self.history.seen.push(Seen::Follows { since: first });
                     }
                     let filter_keys = events.iter().map(|event| &event.filter_keys);
                     let kept = kept_bytes(line_bytes, filter_keys);

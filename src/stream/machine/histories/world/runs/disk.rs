@@ -1,8 +1,7 @@
 //! What the runs of a script's source save, and what that says.
 
 use super::World;
-use crate::checkpoint::format;
-use crate::checkpoint::{GapCause, OpenGap, Outcome, State};
+use crate::checkpoint::{GapCause, OpenGap, Outcome, State, format};
 use crate::envelope::{self, Line};
 use crate::event::RaftIndex;
 use crate::invariants::{Covered, Range, Saved, Seen};
